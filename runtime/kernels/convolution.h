@@ -1,0 +1,64 @@
+/* 2-D convolution (cross-correlation, as everywhere in deep learning) in its three passes. */
+#ifndef GRAFT_KERNELS_CONVOLUTION_H
+#define GRAFT_KERNELS_CONVOLUTION_H
+
+#include "kernels/kernels.h"
+
+/* One convolution's geometry, per photo. Output (oh, ow) is given, so padding at the bottom and right is
+ * implied. */
+struct gr_convolution {
+    int h, w, c;   /* input height, width, channels */
+    int oh, ow, k; /* output height, width, channels */
+    int kh, kw;    /* kernel */
+    int sh, sw;    /* stride */
+    int dh, dw;    /* dilation */
+    int top, left; /* padding before the first row and column */
+    int groups;    /* divides c and k; groups == c == k is depthwise */
+};
+
+enum gr_convolution_kernel {
+    GR_CONV_POINTWISE, /* 1x1, stride 1, no padding, one group: one product over all pixels */
+    GR_CONV_GEMM, /* blocks of output pixels gathered (im2col), then a product; any geometry, groups included
+                   */
+    GR_CONV_DEPTHWISE, /* groups == c == k: channels as vector lanes */
+    GR_CONV_KERNELS
+};
+
+/* Whether a kernel can do this geometry, and its name for the plan's table ("gemm 1x1", "gemm", "depthwise").
+ */
+bool gr_convolution_fits(enum gr_convolution_kernel kernel, const struct gr_convolution *conv);
+const char *gr_convolution_kernel_name(enum gr_convolution_kernel kernel);
+
+/* Estimated seconds of one pass over `n` photos with `threads` threads; a pure function of its arguments and
+ * the SIMD level (never a timing), so that the choice repeats. */
+double gr_convolution_cost(enum gr_convolution_kernel kernel, const struct gr_convolution *conv, int n,
+                           int threads);
+
+/* Floats of the packed copy of the weights that the forward and backward-data passes read. */
+size_t gr_convolution_packed(enum gr_convolution_kernel kernel, const struct gr_convolution *conv);
+/* Packs weights [K, C/groups, kH, kW] (file layout); each output channel is multiplied by scale[k] on the way
+ * when `scale` is not NULL (a folded batch norm). */
+void gr_convolution_pack(enum gr_convolution_kernel kernel, const struct gr_convolution *conv,
+                         const float *weights, const float *scale, float *packed);
+
+/* Bytes of scratch that any of the three passes needs for up to `n` photos at the present thread count. */
+size_t gr_convolution_scratch(enum gr_convolution_kernel kernel, const struct gr_convolution *conv, int n);
+
+/* y[n,oh,ow,k] = epilogue(conv(x[n,h,w,c])). */
+void gr_convolution_forward(enum gr_convolution_kernel kernel, const struct gr_convolution *conv, int n,
+                            const float *x, const float *packed, const struct gr_epilogue *epilogue, float *y,
+                            void *scratch);
+
+/* gx[n,h,w,c] = (accumulate ? gx : 0) + the gradient with respect to x, given gy[n,oh,ow,k]. */
+void gr_convolution_backward_data(enum gr_convolution_kernel kernel, const struct gr_convolution *conv, int n,
+                                  const float *gy, const float *packed, float *gx, bool accumulate,
+                                  void *scratch);
+
+/* gw[K, C/groups, kH, kW] (file layout, overwritten) = the gradient with respect to the weights. gb[K]
+ * likewise, NULL when there is no bias. Sums over photos and pixels are cut into blocks that depend on n and
+ * the geometry alone, so the result does not depend on the number of threads. */
+void gr_convolution_backward_weights(enum gr_convolution_kernel kernel, const struct gr_convolution *conv,
+                                     int n, const float *x, const float *gy, float *gw, float *gb,
+                                     void *scratch);
+
+#endif

@@ -1,0 +1,47 @@
+/* The kernel set: which instruction set the numeric kernels use, and the conventions that all of them share.
+ *
+ * Kernels take floats and give floats. They know no tensor, no layer and no error: sizes were checked by the
+ * caller. Activations are NHWC: element (n,h,w,c) of an [N,C,H,W] batch lies at ((n*H + h)*W + w)*C + c.
+ * Kernels spread their work over the pool of base/threads.h by themselves; their results do not depend on the
+ * number of threads unless a comment says so. `scratch` is memory that a kernel may overwrite; its size comes
+ * from the function named in the comment, and scratch of another call may be handed in again without
+ * clearing. */
+#ifndef GRAFT_KERNELS_KERNELS_H
+#define GRAFT_KERNELS_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum gr_simd { GR_SIMD_BASELINE, GR_SIMD_AVX2, GR_SIMD_AVX512 };
+
+/* The level in use: the best that the processor has, or the one named by the environment variable GRAFT_SIMD
+ * ("baseline", "avx2", "avx512") if the processor has it. Fixed at the first call, which also holds OpenBLAS
+ * to one thread and runs one small product through it, so that its buffers exist. */
+enum gr_simd gr_simd(void);
+const char *gr_simd_name(void); /* "baseline", "avx2" or "avx512" */
+const char *gr_blas_name(void); /* OpenBLAS version and the core that it chose, for the lock file */
+
+/* Activations: y = f(x). `a` is the slope of leaky_relu; the others have no parameter. */
+enum gr_activation {
+    GR_IDENTITY,
+    GR_RELU,
+    GR_RELU6,
+    GR_LEAKY_RELU,
+    GR_SIGMOID,
+    GR_TANH,
+    GR_HARDSIGMOID, /* min(max(x + 3, 0), 6) / 6 */
+    GR_SILU,        /* x * sigmoid(x) */
+    GR_HARDSWISH,   /* x * hardsigmoid(x) */
+};
+
+/* What a convolution or a linear layer does to each result before it stores it, in this order:
+ * y = f(sum + bias[k] + residual). */
+struct gr_epilogue {
+    const float *bias;     /* [K], or NULL */
+    const float *residual; /* laid out as the output, or NULL */
+    enum gr_activation activation;
+    float a; /* the activation's parameter */
+};
+
+#endif

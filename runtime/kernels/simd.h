@@ -1,0 +1,105 @@
+/* Vectors of GR_SIMD_WIDTH floats for the *_simd.c files.
+ *
+ * Each of those files is compiled once for every instruction set, with GR_SIMD (baseline, avx2, avx512) and
+ * GR_SIMD_WIDTH (4, 8, 16) set by the Makefile, and exports one table of functions, named by GR_SIMD_SYMBOL.
+ */
+#ifndef GRAFT_KERNELS_SIMD_H
+#define GRAFT_KERNELS_SIMD_H
+
+#include <stdint.h>
+#include <string.h>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#define GR_SIMD_PASTE(name, level) name##_##level
+#define GR_SIMD_EXPAND(name, level) GR_SIMD_PASTE(name, level)
+#define GR_SIMD_SYMBOL(name) GR_SIMD_EXPAND(name, GR_SIMD)
+
+enum { GR_W = GR_SIMD_WIDTH };
+
+typedef float gr_vec __attribute__((vector_size(4 * GR_SIMD_WIDTH)));
+typedef int32_t gr_ivec __attribute__((vector_size(4 * GR_SIMD_WIDTH)));
+typedef uint8_t gr_bvec __attribute__((vector_size(GR_SIMD_WIDTH)));
+
+static inline gr_vec gr_load(const float *p) {
+    gr_vec v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline void gr_store(float *p, gr_vec v) {
+    memcpy(p, &v, sizeof v);
+}
+
+static inline gr_vec gr_splat(float value) {
+    return (gr_vec){0} + value;
+}
+
+/* The first n floats, n < GR_W; the other lanes are 0 and their memory is not touched. */
+static inline gr_vec gr_load_part(const float *p, int n) {
+#if GR_SIMD_WIDTH == 16 && defined(__AVX512F__)
+    return (gr_vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#else
+    gr_vec v = {0};
+    memcpy(&v, p, sizeof(float) * (size_t)n);
+    return v;
+#endif
+}
+
+static inline void gr_store_part(float *p, gr_vec v, int n) {
+#if GR_SIMD_WIDTH == 16 && defined(__AVX512F__)
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+#else
+    memcpy(p, &v, sizeof(float) * (size_t)n);
+#endif
+}
+
+/* A whole vector when n >= GR_W, else a part: for loops over channels that end in a tail. */
+static inline gr_vec gr_load_upto(const float *p, int n) {
+    return n >= GR_W ? gr_load(p) : gr_load_part(p, n);
+}
+
+static inline void gr_store_upto(float *p, gr_vec v, int n) {
+    if (n >= GR_W)
+        gr_store(p, v);
+    else
+        gr_store_part(p, v, n);
+}
+
+/* Lane by lane: mask (all ones or all zeros) ? a : b. */
+static inline gr_vec gr_select(gr_ivec mask, gr_vec a, gr_vec b) {
+    return (gr_vec)((mask & (gr_ivec)a) | (~mask & (gr_ivec)b));
+}
+
+/* The larger and the smaller; NaN in x stays NaN. */
+static inline gr_vec gr_max(gr_vec x, gr_vec bound) {
+    return gr_select(bound > x, bound, x);
+}
+
+static inline gr_vec gr_min(gr_vec x, gr_vec bound) {
+    return gr_select(bound < x, bound, x);
+}
+
+/* e^x within 2 units in the last place for x <= 88.37, above which it stays at e^88.37; 0 below -87.33. */
+static inline gr_vec gr_exp(gr_vec x) {
+    const float round = 12582912.0f; /* 1.5 * 2^23: adding it leaves the rounded integer in the low bits */
+    x = gr_min(x, gr_splat(88.3762626647949f));
+    gr_ivec underflow = x < gr_splat(-87.3365447f);
+    x = gr_max(x, gr_splat(-87.3365447f));
+    gr_vec shifted = x * 1.44269504088896341f + round;
+    gr_vec n = shifted - round;
+    gr_vec r = x - n * 0.693359375f;
+    r = r + n * 2.12194440e-4f;
+    gr_vec p = gr_splat(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    gr_ivec power = (((gr_ivec)shifted - 0x4B400000) + 127) << 23;
+    return gr_select(underflow, gr_splat(0), p * (gr_vec)power);
+}
+
+#endif

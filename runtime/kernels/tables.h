@@ -1,0 +1,109 @@
+/* The functions that exist once for every instruction set, and the choice among them. Private to this room.
+ *
+ * They work on pieces that one thread takes at a time; the files without `_simd` cut the work and call them.
+ * Rows are `ld` floats apart where `ld` is given. */
+#ifndef GRAFT_KERNELS_TABLES_H
+#define GRAFT_KERNELS_TABLES_H
+
+#include "kernels/kernels.h"
+
+struct gr_elementwise_kernels {
+    void (*activation)(enum gr_activation f, float a, int64_t count, const float *x, float *y);
+    void (*activation_backward)(enum gr_activation f, float a, int64_t count, const float *kept,
+                                const float *gy, float *gx, bool accumulate);
+    void (*add)(int64_t count, const float *a, const float *b, float *y);
+    void (*multiply)(int64_t count, const float *a, const float *b, float *y);
+    void (*scale)(int64_t count, float factor, const float *x, float *y);
+    /* y = x * scale[c] + shift[c]; shift may be NULL. */
+    void (*scale_shift)(int64_t rows, int c, const float *x, const float *scale, const float *shift,
+                        float *y);
+    /* gx (+)= gy * s[c], sums[c] += gy * x; gx or sums may be NULL. */
+    void (*channel_multiply_backward)(int64_t rows, int c, int ld, const float *x, const float *s,
+                                      const float *gy, float *gx, bool accumulate, float *sums);
+    void (*softmax)(int64_t rows, int c, const float *x, float *y);
+    void (*softmax_backward)(int64_t rows, int c, const float *y, const float *gy, float *gx,
+                             bool accumulate);
+    bool (*finite)(int64_t count, const float *x);
+    double (*sum_squares)(int64_t count, const float *x);
+    /* y = f(y + bias[c] + residual) in place over rows of c floats; y and residual have rows ld apart. */
+    void (*epilogue)(int64_t rows, int c, int ld, const struct gr_epilogue *epilogue, const float *residual,
+                     float *y);
+    /* y[i*ldy + j] = x[j*ldx + i] for i < rows, j < columns. */
+    void (*transpose)(int rows, int columns, const float *x, int64_t ldx, float *y, int64_t ldy);
+};
+
+struct gr_norm_kernels {
+    /* sum[c] += x, and sum[c] += (x - mean[c])^2. */
+    void (*sum)(int64_t rows, int c, int64_t ld, const float *x, float *sum);
+    void (*deviation)(int64_t rows, int c, int64_t ld, const float *x, const float *mean, float *sum);
+    /* sum_gy[c] += gy, sum_product[c] += gy * (x - mean[c]). */
+    void (*product)(int64_t rows, int c, int64_t ld, const float *x, const float *mean, const float *gy,
+                    float *sum_gy, float *sum_product);
+    /* gx (+)= gy * a[c] + (x - mean[c]) * b[c] + d[c]. */
+    void (*backward)(int64_t rows, int c, int64_t ld, const float *x, const float *mean, const float *gy,
+                     const float *a, const float *b, const float *d, float *gx, bool accumulate);
+    /* y = (x - mean[c]) * a[c] + b[c]. */
+    void (*apply)(int64_t rows, int c, int64_t ld, const float *x, const float *mean, const float *a,
+                  const float *b, float *y);
+};
+
+/* One output pixel's window: `rows` x `columns` input pixels, `row_step` and `column_step` floats apart.
+ * Positions (bytes) count up by `position_row` and 1. */
+struct gr_pool_window {
+    int rows, columns;
+    int64_t row_step, column_step;
+    int position, position_row; /* of the first pixel, and the difference from row to row */
+};
+
+/* The windows that cover one input pixel, as seen from it: `rows` x `columns` output pixels. */
+struct gr_pool_kernels {
+    void (*max)(const struct gr_pool_window *window, int c, const float *x, float *y, uint8_t *argmax);
+    void (*max_wide)(const struct gr_pool_window *window, int c, const float *x, float *y, int32_t *argmax);
+    /* y = factor * sum over the window. */
+    void (*sum)(const struct gr_pool_window *window, int c, float factor, const float *x, float *y);
+    /* gx += gy where argmax == position. */
+    void (*pick)(int c, const uint8_t *argmax, int position, const float *gy, float *gx);
+    void (*pick_wide)(int c, const int32_t *argmax, int position, const float *gy, float *gx);
+    /* gx += factor * gy. */
+    void (*spread)(int c, float factor, const float *gy, float *gx);
+};
+
+/* One row of outputs of a depthwise convolution; see convolution_parts.h for axes. */
+struct gr_depthwise_row {
+    int c;                   /* channels = distance of neighbouring pixels */
+    int outputs;             /* pixels to write */
+    int64_t out_step;        /* floats from one to the next */
+    int inputs;              /* pixels in an input row */
+    int in_first, in_step;   /* output i, tap m reads pixel in_first + i*in_step + m*tap_stride */
+    int taps, tap_stride;    /* kernel columns */
+    int64_t weight_step;     /* floats from one kernel column's weights to the next */
+    int rows;                /* kernel rows inside the photo */
+    int64_t row_step;        /* floats from one kernel row's input row to the next */
+    int64_t weight_row_step; /* and of their weights */
+};
+
+struct gr_depthwise_kernels {
+    /* y (+)= sum over rows and taps of x * weights[c]. */
+    void (*row)(const struct gr_depthwise_row *row, const float *x, const float *weights, float *y,
+                bool accumulate);
+    /* gw[c] += sum over outputs of gy * x, for each tap of one kernel row (row->rows is 1). */
+    void (*weights)(const struct gr_depthwise_row *row, const float *x, const float *gy, float *gw);
+};
+
+#define GR_SIMD_TABLE(name)                                                                                  \
+    extern const struct gr_##name##_kernels gr_##name##_kernels_baseline;                                    \
+    extern const struct gr_##name##_kernels gr_##name##_kernels_avx2;                                        \
+    extern const struct gr_##name##_kernels gr_##name##_kernels_avx512;                                      \
+    const struct gr_##name##_kernels *gr_##name##_kernels(void);
+
+GR_SIMD_TABLE(elementwise)
+GR_SIMD_TABLE(norm)
+GR_SIMD_TABLE(pool)
+GR_SIMD_TABLE(depthwise)
+
+/* The pieces that work on `count` things falls into when each piece has about `size`. */
+static inline int64_t gr_pieces(int64_t count, int64_t size) {
+    return (count + size - 1) / size;
+}
+
+#endif

@@ -1,0 +1,125 @@
+/* A network: a named directed graph of layers with their parameters. It knows shapes, names, what is frozen
+ * and at what rate each layer learns; nothing about execution, which is a plan's matter (plan/plan.h). */
+#ifndef GRAFT_NET_NETWORK_H
+#define GRAFT_NET_NETWORK_H
+
+#include "net/layer.h"
+
+enum gr_interpolation { GR_BILINEAR, GR_BICUBIC };
+
+/* How a photo becomes the network's input; it travels with the weights. */
+struct gr_preprocessing {
+    int resize;   /* short side before the centre crop, in pixels for the network's own input size */
+    bool stretch; /* resize both sides to the input size instead of resizing the short side and cropping */
+    enum gr_interpolation interpolation;
+    float mean[3], std[3]; /* of values 0..1, per channel: x = (v - mean) / std */
+    bool bgr;
+};
+
+struct gr_aux {              /* an auxiliary classifier */
+    char *at;                /* the layer that it reads */
+    struct gr_layer *output; /* its logits */
+    float weight;            /* of its loss */
+};
+
+struct gr_network {
+    char *name; /* architecture: "resnet18" */
+    struct gr_shape input;
+    struct gr_layer **layers; /* layers[0] is the input; every layer comes after its inputs */
+    int layer_count;
+    struct gr_layer *output; /* logits of the main classifier */
+    char *head;              /* name of the classifier layer */
+    char **stages; /* names, stem first; a stage is everything after the previous one up to its last layer */
+    int stage_count;
+    char **classes;
+    int class_count;
+    bool multilabel; /* probabilities are sigmoids */
+    struct gr_preprocessing preprocessing;
+    struct gr_aux *aux;
+    int aux_count;
+    cJSON *metadata;  /* string -> string: licence, digests of the weights that it started from ... */
+    uint64_t version; /* grows with every change of structure, freezing, modes or rates */
+    uint64_t seed;    /* of the streams that fresh parameters are drawn from */
+};
+
+/* A network with only its input layer. `preprocessing` may be NULL (224/256, ImageNet mean and std). */
+int gr_network_create(struct gr_network **out, const char *name, struct gr_shape input,
+                      const struct gr_preprocessing *preprocessing, uint64_t seed);
+void gr_network_free(struct gr_network *net);
+
+/* Adds a layer and draws its parameters. `name` NULL makes one from the kind ("relu_3"). A name that exists
+ * already, a kind, an option or shapes that do not fit are errors that name the layer. `options` stays the
+ * caller's. */
+int gr_network_add(struct gr_network *net, const char *name, const char *kind, const cJSON *options,
+                   struct gr_layer *const *inputs, int input_count, struct gr_layer **out);
+
+/* Ends the building: names the output, the head and the stages (each must exist; copies are taken). */
+int gr_network_finish(struct gr_network *net, struct gr_layer *output, const char *head,
+                      const char *const *stages, int stage_count);
+
+/* Class names; count must equal the outputs of the head. */
+int gr_network_set_classes(struct gr_network *net, const char *const *classes, int count);
+
+/* The network as data, and a network from data (with fresh parameters): what model files keep. */
+cJSON *gr_network_describe(const struct gr_network *net);
+int gr_network_build(struct gr_network **out, const cJSON *description, uint64_t seed);
+/* A deep copy: parameters, flags, classes, everything. */
+int gr_network_clone(struct gr_network **out, const struct gr_network *net);
+
+struct gr_layer *gr_network_layer(const struct gr_network *net,
+                                  const char *name); /* NULL: none of that name */
+struct gr_param *gr_network_param(const struct gr_network *net, const char *name); /* "fc.weight" */
+int64_t gr_network_parameters(const struct gr_network *net,
+                              bool trainable_only); /* elements, buffers left out */
+
+/* --- choosing layers ---
+ * Patterns are layer names (a name means its subtree too), globs, stages, and the words "*", "body", "head",
+ * "aux". chosen[layer->index] is set for every hit; the caller has cleared it (layer_count entries). A
+ * pattern without a hit is GR_ERROR_NAME with the nearest name; one that names a tensor is an error that says
+ * so; so is count == 0. */
+int gr_network_choose(const struct gr_network *net, const char *const *patterns, int count, bool *chosen);
+/* Which stage a layer belongs to: an index into net->stages, or -1 (after the last stage). */
+int gr_network_stage(const struct gr_network *net, const struct gr_layer *layer);
+
+/* --- what transfer learning does to a network (net/surgery.c) --- all by patterns as above */
+int gr_network_freeze(struct gr_network *net, const char *const *patterns, int count, bool frozen);
+int gr_network_fix_norms(struct gr_network *net, const char *const *patterns, int count, bool fixed);
+/* Fresh parameters and statistics. */
+int gr_network_reinit(struct gr_network *net, const char *const *patterns, int count);
+
+struct gr_rate_rule {
+    const char *pattern;
+    float scale; /* > 0 */
+};
+/* Replaces all rules: layers start at 1, then the rules apply in order, the last match wins. */
+int gr_network_lr_scale(struct gr_network *net, const struct gr_rate_rule *rules, int count);
+
+struct gr_head_options {
+    int hidden;    /* a hidden linear layer + relu of that size before the classifier; 0: none */
+    float dropout; /* before the classifier; < 0: keep what is there */
+};
+/* A fresh classifier for these classes in the place of the old head; body untouched, auxiliary classifiers
+ * get a fresh last layer for the same classes. */
+int gr_network_replace_head(struct gr_network *net, const char *const *classes, int count,
+                            const struct gr_head_options *options);
+/* A new network that ends at `layer` (the layer or the last layer of its subtree); without a classifier. */
+int gr_network_cut(struct gr_network **out, const struct gr_network *net, const char *layer);
+/* Global average pool (unless flat) and a linear layer "head" on the output. */
+int gr_network_add_head(struct gr_network *net, const char *const *classes, int count,
+                        const struct gr_head_options *options);
+
+struct gr_aux_options {
+    float weight; /* of its loss; default 0.3 is the caller's */
+    int hidden;
+    const char *pool; /* "avg" or "max" */
+};
+/* An auxiliary classifier on `layer`'s output; its layers are "aux.LAYER.fc" (and "aux.LAYER.hidden"). */
+int gr_network_add_aux(struct gr_network *net, const char *layer, const struct gr_aux_options *options);
+/* Removes one (by the layer that it reads) or, with NULL, all. */
+int gr_network_remove_aux(struct gr_network *net, const char *layer);
+
+/* SHA-256 over name, dtype, shape and bytes of every tensor, sorted by name; `frozen_only`: of frozen layers
+ * alone. */
+int gr_network_digest(const struct gr_network *net, bool frozen_only, char hex[65], int *tensors);
+
+#endif

@@ -1,0 +1,39 @@
+/* choose: the kernel with the least estimated time for each step. The estimate is a pure function of shapes,
+ * batch, threads and the instruction set, never a timing, so that every run on a machine makes the same
+ * choice. */
+#include "plan/internal.h"
+
+#include "base/status.h"
+
+static int choose_kernel(struct gr_step *step) {
+    const struct gr_layer_kind *kind = step->layer->kind;
+    step->kernel = 0;
+    step->kernel_name = kind->name;
+    if (!kind->kernels)
+        return GR_OK;
+    struct gr_kernel_choice choices[GR_MAX_KERNELS];
+    int count = kind->kernels(step->layer, &step->geometry, choices);
+    if (count < 1)
+        return count < 0 ? count : gr_fail(GR_ERROR_SHAPE, "layer %s: no kernel fits", step->layer->name);
+    int best = 0;
+    for (int i = 1; i < count; i++)
+        if (choices[i].seconds < choices[best].seconds)
+            best = i;
+    step->kernel = choices[best].id;
+    step->kernel_name = choices[best].name;
+    return GR_OK;
+}
+
+int gr_plan_choose(struct gr_plan *plan) {
+    for (int i = 0; i < plan->step_count; i++) {
+        struct gr_step *step = &plan->steps[i];
+        if (step->dropped)
+            continue;
+        GR_TRY(choose_kernel(step));
+        if (step->layer->kind->needs)
+            step->layer->kind->needs(step->layer, &step->geometry, &step->want, step->kernel, &step->needs);
+        if (step->backward && step->activation)
+            step->needs.keep |= GR_KEEP_OUTPUT; /* its derivative is had from the output */
+    }
+    return GR_OK;
+}

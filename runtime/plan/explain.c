@@ -1,0 +1,78 @@
+/* explain: the plan as rows for a person, one a layer of the network. */
+#include "plan/internal.h"
+
+#include "base/status.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* The step that does this layer's work, and what to call it. */
+static const char *kernel_of(const struct gr_plan *plan, const struct gr_layer *layer) {
+    for (int i = 0; i < plan->step_count; i++) {
+        const struct gr_step *step = &plan->steps[i];
+        if (step->dropped)
+            continue;
+        if (step->layer == layer)
+            return step->kernel_name;
+        if (step->norm == layer)
+            return "(folded)";
+        if (step->add == layer || step->activation == layer)
+            return "(fused)";
+    }
+    return plan->values[layer->index].needed ? "-" : "(not run)";
+}
+
+static int64_t parameters_of(const struct gr_layer *layer) {
+    int64_t count = 0;
+    for (int p = 0; p < layer->param_count; p++)
+        if (!layer->params[p].buffer)
+            count += gr_tensor_count(&layer->params[p].tensor);
+    return count;
+}
+
+static bool holds_statistics(const struct gr_layer *layer) {
+    return layer->kind->affine && gr_layer_param(layer, "running_mean");
+}
+
+static bool add_shape(cJSON *row, struct gr_shape shape) {
+    cJSON *list = cJSON_AddArrayToObject(row, "shape");
+    bool done = list && cJSON_AddItemToArray(list, cJSON_CreateNumber(shape.c));
+    if (done && !shape.flat)
+        done = cJSON_AddItemToArray(list, cJSON_CreateNumber(shape.h)) &&
+               cJSON_AddItemToArray(list, cJSON_CreateNumber(shape.w));
+    return done;
+}
+
+static bool explain_layer(const struct gr_plan *plan, const struct gr_layer *layer, cJSON *row) {
+    int64_t parameters = parameters_of(layer);
+    bool trained = plan->request.training && !layer->frozen && parameters > 0;
+    struct gr_shape shape =
+        plan->values[layer->index].needed ? plan->values[layer->index].shape : layer->shape;
+    bool done = cJSON_AddStringToObject(row, "name", layer->name) &&
+                cJSON_AddStringToObject(row, "kind", layer->kind->name) && add_shape(row, shape) &&
+                cJSON_AddNumberToObject(row, "parameters", (double)parameters) &&
+                cJSON_AddBoolToObject(row, "trainable", !layer->frozen && parameters > 0) &&
+                cJSON_AddBoolToObject(row, "cached", false) &&
+                cJSON_AddStringToObject(row, "kernel", kernel_of(plan, layer));
+    if (done && trained)
+        done = cJSON_AddNumberToObject(row, "lr_scale", layer->lr_scale) != NULL;
+    if (done && holds_statistics(layer))
+        done = cJSON_AddStringToObject(row, "batch_norm",
+                                       layer->frozen || layer->fixed_norm ? "fixed" : "train") != NULL;
+    if (done && parameters > 0)
+        done = cJSON_AddStringToObject(row, "source", layer->source ? layer->source : "new, random") != NULL;
+    return done;
+}
+
+cJSON *gr_plan_explain(const struct gr_plan *plan) {
+    cJSON *rows = cJSON_CreateArray();
+    for (int i = 1; rows && i < plan->net->layer_count; i++) {
+        cJSON *row = cJSON_CreateObject();
+        if (!row || !cJSON_AddItemToArray(rows, row) || !explain_layer(plan, plan->net->layers[i], row)) {
+            cJSON_Delete(rows);
+            gr_fail(GR_ERROR_MEMORY, "out of memory while explaining the plan of %s", plan->net->name);
+            return NULL;
+        }
+    }
+    return rows;
+}

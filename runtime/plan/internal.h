@@ -1,0 +1,106 @@
+/* What the passes of a plan share. Private to runtime/plan.
+ *
+ * Time: with S steps, forward of step i is time i, the caller's loss is time S, backward of step i is time 2S
+ * - i. */
+#ifndef GRAFT_PLAN_INTERNAL_H
+#define GRAFT_PLAN_INTERNAL_H
+
+#include "plan/plan.h"
+
+enum { GR_NONE = -1 };
+
+/* A piece of the arena: bytes that are in use from time `first` to time `last`, both included. */
+struct gr_buffer {
+    size_t bytes, offset;
+    int first, last;
+    int root; /* the buffer whose memory this one shares (its own index, unless merged) */
+};
+
+/* The output of one layer for a whole batch; values are numbered as layers. */
+struct gr_value {
+    struct gr_shape shape;
+    bool needed;    /* some wanted output depends on it */
+    bool wanted;    /* the caller reads it */
+    bool gradient;  /* its gradient exists: something that is trained lies at or below it */
+    bool kept;      /* backward reads it */
+    int same_as;    /* the value that stands for it (itself, unless the layer passes its input on) */
+    int uses;       /* how many inputs of steps read it */
+    int step;       /* the step that makes it, GR_NONE for the photo */
+    int data, grad; /* buffers, or GR_NONE */
+};
+
+/* One layer's work, with the layers that were folded and fused into it. */
+struct gr_step {
+    struct gr_layer *layer;
+    struct gr_layer *norm;       /* folded into the weights, or NULL */
+    struct gr_layer *add;        /* its other operand is the residual, or NULL */
+    struct gr_layer *activation; /* applied by the epilogue, or NULL */
+    int residual;                /* value, or GR_NONE */
+    int *inputs;                 /* values */
+    struct gr_shape *in;
+    int output; /* value */
+    struct gr_geometry geometry;
+    struct gr_want want;
+    bool backward; /* takes part in the backward pass */
+    bool dropped;  /* became part of another step */
+    int kernel;
+    const char *kernel_name;
+    struct gr_needs needs;
+    int saved, scratch_forward, scratch_backward; /* buffers, or GR_NONE */
+
+    /* ready to run */
+    float *packed;
+    float *bias;             /* folded bias [K], or NULL */
+    float *scale;            /* folded scale [K], or NULL */
+    uint64_t packed_version; /* of the parameters that packed and bias were made from; 0: never made */
+    struct gr_epilogue epilogue;
+    const float **x;
+    float **gx;
+    bool *accumulate;
+    float **gp;
+    float *residual_gradient; /* NULL: not wanted */
+    bool residual_accumulate;
+    float *gy;
+    float *y;
+    uint32_t key[4];
+    struct gr_pass pass;
+};
+
+struct gr_plan {
+    struct gr_network *net;
+    struct gr_plan_request request;
+    uint64_t version; /* of the network when this was compiled */
+    int threads;
+    struct gr_value *values;
+    int value_count;
+    struct gr_step *steps;
+    int step_count;
+    struct gr_buffer *buffers;
+    int buffer_count, buffer_capacity;
+    int *outputs; /* values */
+    struct gr_layer **output_layers;
+    int output_count;
+    char *arena;
+    size_t arena_bytes;
+    size_t held_bytes; /* packed weights, folded vectors, gradients */
+    struct gr_param **trained;
+    struct gr_layer **trained_layers;
+    float **gradients; /* one a trained parameter */
+    int trained_count;
+    int batch; /* photos of the last forward pass; 0 when none can be followed by backward */
+};
+
+/* The passes, in the order in which they run. Each reads what the earlier ones left. */
+int gr_plan_slice(struct gr_plan *plan);  /* values, steps, wants: what runs, what has a gradient */
+void gr_plan_fold(struct gr_plan *plan);  /* fixed norms into the convolution before them */
+void gr_plan_fuse(struct gr_plan *plan);  /* add and activation into the epilogue before them */
+int gr_plan_choose(struct gr_plan *plan); /* a kernel for each step, and its memory */
+int gr_plan_place(struct gr_plan *plan);  /* buffers, lifetimes, offsets, the arena, gradients */
+int gr_plan_bind(struct gr_plan *plan);   /* pointers of every step */
+
+/* True when the step's forward pass only feeds what this value's single use reads: it can be absorbed. */
+bool gr_plan_absorbable(const struct gr_plan *plan, int value);
+/* Takes a step out of the list and makes `into` the maker of its output. */
+void gr_plan_absorb(struct gr_plan *plan, struct gr_step *into, struct gr_step *step);
+
+#endif

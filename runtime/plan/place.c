@@ -1,0 +1,252 @@
+/* place: which bytes live when, and where in the one arena they lie.
+ *
+ * Lifetimes come from the list of steps; in-place pairs are merged; then buffers are placed largest first,
+ * each at the lowest offset where it meets no buffer that is alive at the same time (greedy by size,
+ * Pisarchyk and Lee 2020). */
+#include "plan/internal.h"
+
+#include "base/memory.h"
+#include "base/status.h"
+
+#include <stdlib.h>
+
+static int forward_time(int step) {
+    return step;
+}
+
+static int backward_time(const struct gr_plan *plan, int step) {
+    return 2 * plan->step_count - step;
+}
+
+static int add_buffer(struct gr_plan *plan, size_t bytes, int first, int last, int *out) {
+    if (plan->buffer_count == plan->buffer_capacity) {
+        int capacity = plan->buffer_capacity ? 2 * plan->buffer_capacity : 256;
+        struct gr_buffer *grown = gr_realloc(plan->buffers, (size_t)capacity * sizeof *grown);
+        if (!grown)
+            return GR_ERROR_MEMORY;
+        plan->buffers = grown;
+        plan->buffer_capacity = capacity;
+    }
+    size_t rounded;
+    if (!gr_size_add(bytes, GR_ALIGNMENT - 1, &rounded))
+        return gr_fail(GR_ERROR_LIMIT, "an activation does not fit the address space");
+    rounded -= rounded % GR_ALIGNMENT;
+    *out = plan->buffer_count++;
+    plan->buffers[*out] = (struct gr_buffer){.bytes = rounded, .first = first, .last = last, .root = *out};
+    return GR_OK;
+}
+
+static struct gr_buffer *root_of(struct gr_plan *plan, int buffer) {
+    while (plan->buffers[buffer].root != buffer)
+        buffer = plan->buffers[buffer].root;
+    return &plan->buffers[buffer];
+}
+
+static void alive_at(struct gr_plan *plan, int buffer, int time) {
+    struct gr_buffer *b = &plan->buffers[buffer];
+    if (time < b->first)
+        b->first = time;
+    if (time > b->last)
+        b->last = time;
+}
+
+static int value_bytes(const struct gr_plan *plan, int value, size_t *bytes) {
+    struct gr_shape s = plan->values[value].shape;
+    size_t count;
+    if (!gr_size_multiply((size_t)s.h, (size_t)s.w, &count) ||
+        !gr_size_multiply(count, (size_t)s.c, &count) ||
+        !gr_size_multiply(count, (size_t)plan->request.capacity, &count) ||
+        !gr_size_multiply(count, sizeof(float), bytes))
+        return gr_fail(GR_ERROR_LIMIT, "%s: a batch of %d at this size does not fit the address space",
+                       plan->net->name, plan->request.capacity);
+    return GR_OK;
+}
+
+static int add_value(struct gr_plan *plan, int value, int time) {
+    size_t bytes;
+    GR_TRY(value_bytes(plan, value, &bytes));
+    return add_buffer(plan, bytes, time, time, &plan->values[value].data);
+}
+
+/* The activations: made by one step, read by others, kept for backward where a step says so. */
+static int place_values(struct gr_plan *plan) {
+    GR_TRY(add_value(plan, 0, 0));
+    for (int i = 0; i < plan->step_count; i++) {
+        struct gr_step *step = &plan->steps[i];
+        if (step->dropped)
+            continue;
+        GR_TRY(add_value(plan, step->output, forward_time(i)));
+        for (int j = 0; j < step->layer->input_count; j++)
+            alive_at(plan, plan->values[step->inputs[j]].data, forward_time(i));
+        if (step->residual != GR_NONE)
+            alive_at(plan, plan->values[step->residual].data, forward_time(i));
+        if (!step->backward)
+            continue;
+        if (step->needs.keep & GR_KEEP_OUTPUT) {
+            plan->values[step->output].kept = true;
+            alive_at(plan, plan->values[step->output].data, backward_time(plan, i));
+        }
+        for (int j = 0; (step->needs.keep & GR_KEEP_INPUTS) && j < step->layer->input_count; j++) {
+            plan->values[step->inputs[j]].kept = true;
+            alive_at(plan, plan->values[step->inputs[j]].data, backward_time(plan, i));
+        }
+    }
+    for (int i = 0; i < plan->output_count; i++) /* readable until the next pass */
+        alive_at(plan, plan->values[plan->outputs[i]].data,
+                 plan->request.training ? 2 * plan->step_count : plan->step_count);
+    return GR_OK;
+}
+
+static int place_gradient(struct gr_plan *plan, int value, int time, bool *accumulate) {
+    struct gr_value *v = &plan->values[value];
+    *accumulate = v->grad != GR_NONE;
+    if (*accumulate) {
+        alive_at(plan, v->grad, time);
+        return GR_OK;
+    }
+    size_t bytes;
+    GR_TRY(value_bytes(plan, value, &bytes));
+    return add_buffer(plan, bytes, time, time, &v->grad);
+}
+
+/* The gradients of activations: the first step of the backward pass that writes one overwrites it, the others
+ * add. */
+static int place_gradients(struct gr_plan *plan) {
+    bool ignored;
+    for (int i = 0; i < plan->output_count; i++)
+        if (plan->values[plan->outputs[i]].gradient)
+            GR_TRY(place_gradient(plan, plan->outputs[i], plan->step_count, &ignored));
+    for (int i = plan->step_count - 1; i >= 0; i--) {
+        struct gr_step *step = &plan->steps[i];
+        if (step->dropped || !step->backward)
+            continue;
+        alive_at(plan, plan->values[step->output].grad, backward_time(plan, i));
+        if (step->residual != GR_NONE && plan->values[step->residual].gradient)
+            GR_TRY(place_gradient(plan, step->residual, backward_time(plan, i), &step->residual_accumulate));
+        for (int j = 0; j < step->layer->input_count; j++)
+            if (plan->values[step->inputs[j]].gradient)
+                GR_TRY(place_gradient(plan, step->inputs[j], backward_time(plan, i), &step->accumulate[j]));
+    }
+    if (plan->values[0].grad != GR_NONE)
+        alive_at(plan, plan->values[0].grad, 2 * plan->step_count);
+    return GR_OK;
+}
+
+static int place_step_memory(struct gr_plan *plan) {
+    for (int i = 0; i < plan->step_count; i++) {
+        struct gr_step *step = &plan->steps[i];
+        step->saved = step->scratch_forward = step->scratch_backward = GR_NONE;
+        if (step->dropped)
+            continue;
+        int now = forward_time(i), then = step->backward ? backward_time(plan, i) : now;
+        if (step->needs.saved)
+            GR_TRY(add_buffer(plan, step->needs.saved, now, then, &step->saved));
+        if (!step->needs.scratch)
+            continue;
+        GR_TRY(add_buffer(plan, step->needs.scratch, now, now, &step->scratch_forward));
+        if (step->backward)
+            GR_TRY(add_buffer(plan, step->needs.scratch, then, then, &step->scratch_backward));
+    }
+    return GR_OK;
+}
+
+/* Lets `later` use the memory of `earlier` when they meet only at `time`. */
+static void merge(struct gr_plan *plan, int earlier, int later, int time) {
+    struct gr_buffer *a = root_of(plan, earlier), *b = root_of(plan, later);
+    if (a == b || a->bytes != b->bytes || a->last != time || b->first != time)
+        return;
+    a->last = b->last;
+    b->root = (int)(a - plan->buffers);
+}
+
+static void merge_in_place(struct gr_plan *plan) {
+    for (int i = 0; i < plan->step_count; i++) {
+        struct gr_step *step = &plan->steps[i];
+        if (!step->dropped && (step->layer->kind->traits & GR_TRAIT_INPLACE))
+            merge(plan, plan->values[step->inputs[0]].data, plan->values[step->output].data, forward_time(i));
+    }
+    for (int i = plan->step_count - 1; i >= 0; i--) {
+        struct gr_step *step = &plan->steps[i];
+        bool wanted = !step->dropped && step->backward && plan->values[step->inputs[0]].gradient;
+        if (!wanted || step->accumulate[0] || step->residual != GR_NONE ||
+            !(step->layer->kind->traits & GR_TRAIT_INPLACE))
+            continue;
+        merge(plan, plan->values[step->output].grad, plan->values[step->inputs[0]].grad,
+              backward_time(plan, i));
+    }
+}
+
+static int by_size(const void *a, const void *b) {
+    const struct gr_buffer *x = *(struct gr_buffer *const *)a, *y = *(struct gr_buffer *const *)b;
+    if (x->bytes != y->bytes)
+        return x->bytes < y->bytes ? 1 : -1;
+    return x->root - y->root; /* buffers are distinct roots: a total order */
+}
+
+static int by_offset(const void *a, const void *b) {
+    const struct gr_buffer *x = *(struct gr_buffer *const *)a, *y = *(struct gr_buffer *const *)b;
+    if (x->offset != y->offset)
+        return x->offset < y->offset ? -1 : 1;
+    return x->root - y->root;
+}
+
+/* The lowest offset where `buffer` meets none of the placed ones that are alive with it. `near` is room for
+ * them. */
+static size_t lowest_gap(struct gr_buffer *const *placed, int count, const struct gr_buffer *buffer,
+                         struct gr_buffer **near) {
+    int n = 0;
+    for (int i = 0; i < count; i++)
+        if (placed[i]->first <= buffer->last && buffer->first <= placed[i]->last)
+            near[n++] = placed[i];
+    qsort(near, (size_t)n, sizeof *near, by_offset);
+    size_t offset = 0;
+    for (int i = 0; i < n; i++) {
+        if (near[i]->offset >= offset && near[i]->offset - offset >= buffer->bytes)
+            break;
+        size_t end = near[i]->offset + near[i]->bytes;
+        if (end > offset)
+            offset = end;
+    }
+    return offset;
+}
+
+static int assign_offsets(struct gr_plan *plan) {
+    struct gr_buffer **order = gr_calloc((size_t)plan->buffer_count * 2, sizeof *order);
+    if (!order)
+        return GR_ERROR_MEMORY;
+    int count = 0;
+    for (int i = 0; i < plan->buffer_count; i++)
+        if (plan->buffers[i].root == i)
+            order[count++] = &plan->buffers[i];
+    qsort(order, (size_t)count, sizeof *order, by_size);
+    int status = GR_OK;
+    for (int i = 0; i < count && !status; i++) {
+        order[i]->offset = lowest_gap(order, i, order[i], order + plan->buffer_count);
+        size_t end;
+        if (!gr_size_add(order[i]->offset, order[i]->bytes, &end))
+            status = gr_fail(GR_ERROR_LIMIT, "%s: the plan does not fit the address space", plan->net->name);
+        else if (end > plan->arena_bytes)
+            plan->arena_bytes = end;
+    }
+    gr_free(order);
+    return status;
+}
+
+int gr_plan_place(struct gr_plan *plan) {
+    for (int i = 0; i < plan->step_count; i++) {
+        struct gr_step *step = &plan->steps[i];
+        step->accumulate = gr_calloc((size_t)step->layer->input_count, sizeof *step->accumulate);
+        if (!step->accumulate)
+            return GR_ERROR_MEMORY;
+    }
+    GR_TRY(place_values(plan));
+    if (plan->request.training || plan->request.input_gradient)
+        GR_TRY(place_gradients(plan));
+    GR_TRY(place_step_memory(plan));
+    merge_in_place(plan);
+    GR_TRY(assign_offsets(plan));
+    plan->arena = gr_alloc(plan->arena_bytes);
+    if (!plan->arena)
+        return gr_fail_in("%s, batch %d: the plan's arena", plan->net->name, plan->request.capacity);
+    return GR_OK;
+}

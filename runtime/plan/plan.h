@@ -1,0 +1,68 @@
+/* A plan: what a network does for one input size, batch capacity and purpose, as a list of steps over one
+ * arena.
+ *
+ * Compiling runs the passes slice, fold, fuse, choose, place (one file each); running a plan allocates
+ * nothing, looks nothing up and decides nothing. A plan reads the network's parameters in file layout and
+ * keeps packed copies, made anew when a parameter's version has grown. */
+#ifndef GRAFT_PLAN_PLAN_H
+#define GRAFT_PLAN_PLAN_H
+
+#include "net/network.h"
+
+struct gr_plan;
+
+struct gr_plan_request {
+    int capacity;                    /* photos a batch holds at most */
+    struct gr_shape input;           /* of one photo */
+    bool training;                   /* trainable layers in training mode, and gradients for backward */
+    struct gr_layer *const *outputs; /* whose outputs are wanted (features, heads); NULL: the main classifier,
+                                        and in training the auxiliary ones too, in the order of net->aux */
+    int output_count;
+    bool input_gradient; /* gradient with respect to the photo as well */
+    bool reference;      /* no folding, no fusing: the oracle that tests compare with */
+};
+
+/* Compiles. The network must outlive the plan; changing its structure makes the plan stale (gr_plan_stale).
+ */
+int gr_plan_create(struct gr_plan **out, struct gr_network *net, const struct gr_plan_request *request);
+void gr_plan_free(struct gr_plan *plan);
+/* True when the network changed since: the plan must be compiled again. */
+bool gr_plan_stale(const struct gr_plan *plan);
+
+/* Where the photos of the next forward pass go: [capacity,h,w,c], NHWC, preprocessed. */
+float *gr_plan_input(struct gr_plan *plan);
+
+/* Which random streams a training pass uses. */
+struct gr_stream {
+    uint64_t seed, fit, step;
+};
+
+/* Runs `n` photos (1..capacity) forward. `stream` may be NULL when not training. */
+int gr_plan_forward(struct gr_plan *plan, int n, const struct gr_stream *stream);
+
+int gr_plan_outputs(const struct gr_plan *plan);
+struct gr_layer *gr_plan_output_layer(const struct gr_plan *plan, int i);
+struct gr_shape gr_plan_output_shape(const struct gr_plan *plan, int i);
+/* NHWC, valid until the next forward or backward pass. */
+const float *gr_plan_output(const struct gr_plan *plan, int i);
+
+/* Training plans: where the caller writes the gradient of output i, laid out as the output, after forward. */
+float *gr_plan_output_gradient(struct gr_plan *plan, int i);
+/* Gradients of all trainable parameters for the batch of the last forward pass. */
+int gr_plan_backward(struct gr_plan *plan);
+/* Gradient in file layout after backward; NULL when the parameter is not trained by this plan. */
+float *gr_plan_gradient(struct gr_plan *plan, const struct gr_param *param);
+/* The parameters that have a gradient, in network order. */
+int gr_plan_trained(const struct gr_plan *plan, struct gr_param *const **params,
+                    struct gr_layer *const **layers);
+const float *gr_plan_input_gradient(const struct gr_plan *plan);
+
+/* Bytes: the arena, and everything that the plan holds (arena, packed weights, gradients). */
+size_t gr_plan_arena(const struct gr_plan *plan);
+size_t gr_plan_memory(const struct gr_plan *plan);
+
+/* One row a layer of the network, in network order: name, kind, shape, parameters, trainable,
+ * lr_scale, batch_norm ("fixed", "train" or absent), kernel, source, and cached (false). A new JSON array. */
+cJSON *gr_plan_explain(const struct gr_plan *plan);
+
+#endif

@@ -1,0 +1,225 @@
+/* bind and run: after binding every step has its pointers, so running is a loop over steps. */
+#include "plan/internal.h"
+
+#include "base/memory.h"
+#include "base/random.h"
+#include "base/status.h"
+#include "kernels/elementwise.h"
+
+#include <string.h>
+
+/* Memory that the plan holds outside the arena. */
+static void *hold(struct gr_plan *plan, size_t count, size_t size) {
+    void *block = gr_calloc(count, size);
+    if (block)
+        plan->held_bytes += count * size;
+    return block;
+}
+
+static void *address(const struct gr_plan *plan, int buffer) {
+    if (buffer == GR_NONE)
+        return NULL;
+    while (plan->buffers[buffer].root != buffer)
+        buffer = plan->buffers[buffer].root;
+    return plan->arena + plan->buffers[buffer].offset;
+}
+
+static int bind_weights(struct gr_plan *plan, struct gr_step *step) {
+    if (step->needs.packed && !(step->packed = hold(plan, step->needs.packed, sizeof(float))))
+        return GR_ERROR_MEMORY;
+    if (step->norm) {
+        size_t channels = (size_t)step->geometry.out.c;
+        step->bias = hold(plan, channels, sizeof(float));
+        step->scale = hold(plan, channels, sizeof(float));
+        if (!step->bias || !step->scale)
+            return GR_ERROR_MEMORY;
+        step->epilogue.bias = step->bias;
+        return GR_OK;
+    }
+    const struct gr_param *bias = gr_layer_param(step->layer, "bias");
+    if (step->layer->kind->traits & GR_TRAIT_EPILOGUE)
+        step->epilogue.bias = bias ? gr_tensor_floats(&bias->tensor) : NULL;
+    return GR_OK;
+}
+
+static int bind_step(struct gr_plan *plan, struct gr_step *step) {
+    int inputs = step->layer->input_count, params = step->layer->param_count;
+    step->x = gr_calloc((size_t)inputs, sizeof *step->x);
+    step->gx = gr_calloc((size_t)inputs, sizeof *step->gx);
+    step->gp = gr_calloc((size_t)params, sizeof *step->gp);
+    if (!step->x || !step->gx || !step->gp)
+        return GR_ERROR_MEMORY;
+    for (int j = 0; j < inputs; j++) {
+        const struct gr_value *in = &plan->values[step->inputs[j]];
+        step->x[j] = address(plan, in->data);
+        if (step->backward && in->gradient)
+            step->gx[j] = address(plan, in->grad);
+    }
+    step->y = address(plan, plan->values[step->output].data);
+    if (step->backward)
+        step->gy = address(plan, plan->values[step->output].grad);
+    if (step->residual != GR_NONE) {
+        step->epilogue.residual = address(plan, plan->values[step->residual].data);
+        if (step->backward && plan->values[step->residual].gradient)
+            step->residual_gradient = address(plan, plan->values[step->residual].grad);
+    }
+    GR_TRY(bind_weights(plan, step));
+    step->pass = (struct gr_pass){.layer = step->layer,
+                                  .geometry = &step->geometry,
+                                  .kernel = step->kernel,
+                                  .training = step->want.training,
+                                  .x = step->x,
+                                  .y = step->y,
+                                  .packed = step->packed,
+                                  .epilogue = &step->epilogue,
+                                  .saved = address(plan, step->saved),
+                                  .scratch = address(plan, step->scratch_forward),
+                                  .key = step->key,
+                                  .gy = step->gy,
+                                  .gx = step->gx,
+                                  .accumulate = step->accumulate,
+                                  .gp = step->gp};
+    return GR_OK;
+}
+
+static int bind_gradients(struct gr_plan *plan) {
+    int count = 0;
+    for (int i = 0; i < plan->step_count; i++)
+        if (!plan->steps[i].dropped && plan->steps[i].want.param_gradient)
+            count += plan->steps[i].layer->param_count;
+    plan->trained = gr_calloc((size_t)count, sizeof *plan->trained);
+    plan->trained_layers = gr_calloc((size_t)count, sizeof *plan->trained_layers);
+    plan->gradients = gr_calloc((size_t)count, sizeof *plan->gradients);
+    if (!plan->trained || !plan->trained_layers || !plan->gradients)
+        return GR_ERROR_MEMORY;
+    for (int i = 0; i < plan->step_count; i++) {
+        struct gr_step *step = &plan->steps[i];
+        for (int p = 0; !step->dropped && step->want.param_gradient && p < step->layer->param_count; p++) {
+            struct gr_param *param = &step->layer->params[p];
+            if (param->buffer)
+                continue;
+            step->gp[p] = hold(plan, (size_t)gr_tensor_count(&param->tensor), sizeof(float));
+            if (!step->gp[p])
+                return GR_ERROR_MEMORY;
+            plan->trained[plan->trained_count] = param;
+            plan->trained_layers[plan->trained_count] = step->layer;
+            plan->gradients[plan->trained_count++] = step->gp[p];
+        }
+    }
+    return GR_OK;
+}
+
+int gr_plan_bind(struct gr_plan *plan) {
+    for (int i = 0; i < plan->step_count; i++)
+        if (!plan->steps[i].dropped)
+            GR_TRY(bind_step(plan, &plan->steps[i]));
+    return bind_gradients(plan);
+}
+
+static uint64_t versions(const struct gr_layer *layer) {
+    uint64_t sum = 0;
+    for (int p = 0; p < layer->param_count; p++)
+        sum += layer->params[p].version;
+    return sum;
+}
+
+/* Makes packed weights and folded biases anew when a parameter changed. Versions only grow, so their sum
+ * tells. */
+static void refresh(struct gr_step *step) {
+    const struct gr_layer *layer = step->layer;
+    if (!step->packed && !step->norm)
+        return;
+    uint64_t version = 1 + versions(layer) + (step->norm ? versions(step->norm) : 0);
+    if (version == step->packed_version)
+        return;
+    if (step->norm) {
+        step->norm->kind->affine(step->norm, step->scale, step->bias);
+        const struct gr_param *bias = gr_layer_param(layer, "bias");
+        const float *own = bias ? gr_tensor_floats(&bias->tensor) : NULL;
+        for (int k = 0; own && k < step->geometry.out.c; k++)
+            step->bias[k] += step->scale[k] * own[k];
+    }
+    if (step->packed)
+        layer->kind->pack(layer, &step->geometry, step->kernel, step->scale, step->packed);
+    step->packed_version = version;
+}
+
+static void set_key(struct gr_step *step, const struct gr_stream *stream) {
+    struct gr_random random =
+        gr_random(stream->seed, GR_RANDOM_DROPOUT, stream->fit, stream->step, gr_hash(step->layer->name));
+    for (int i = 0; i < 4; i++)
+        step->key[i] = gr_random_u32(&random);
+}
+
+static int fail_in_step(const struct gr_plan *plan, const struct gr_step *step) {
+    return gr_fail_in("%s: layer %s (%s)", plan->net->name, step->layer->name, step->layer->kind->name);
+}
+
+float *gr_plan_input(struct gr_plan *plan) {
+    return address(plan, plan->values[0].data);
+}
+
+int gr_plan_forward(struct gr_plan *plan, int n, const struct gr_stream *stream) {
+    if (n < 1 || n > plan->request.capacity)
+        return gr_fail(GR_ERROR_SHAPE, "%s: expected a batch of 1 to %d photos, got %d", plan->net->name,
+                       plan->request.capacity, n);
+    static const struct gr_stream first = {0};
+    plan->batch = 0;
+    for (int i = 0; i < plan->step_count; i++) {
+        struct gr_step *step = &plan->steps[i];
+        if (step->dropped)
+            continue;
+        refresh(step);
+        step->pass.n = n;
+        step->pass.scratch = address(plan, step->scratch_forward);
+        if (step->want.training && (step->layer->kind->traits & GR_TRAIT_IMPURE))
+            set_key(step, stream ? stream : &first);
+        if (step->layer->kind->forward(&step->pass))
+            return fail_in_step(plan, step);
+    }
+    plan->batch = n;
+    return GR_OK;
+}
+
+const float *gr_plan_output(const struct gr_plan *plan, int i) {
+    return address(plan, plan->values[plan->outputs[i]].data);
+}
+
+float *gr_plan_output_gradient(struct gr_plan *plan, int i) {
+    return address(plan, plan->values[plan->outputs[i]].grad);
+}
+
+const float *gr_plan_input_gradient(const struct gr_plan *plan) {
+    return address(plan, plan->values[0].grad);
+}
+
+/* The way back through what was fused, in reverse: activation, then the residual gets its share. */
+static void backward_epilogue(struct gr_step *step, int64_t count) {
+    if (step->activation)
+        gr_activation_backward(step->epilogue.activation, step->epilogue.a, count, step->y, step->gy,
+                               step->gy, false);
+    if (!step->residual_gradient)
+        return;
+    if (step->residual_accumulate)
+        gr_accumulate(count, step->gy, step->residual_gradient);
+    else
+        memcpy(step->residual_gradient, step->gy, (size_t)count * sizeof(float));
+}
+
+int gr_plan_backward(struct gr_plan *plan) {
+    if (!plan->batch)
+        return gr_fail(GR_ERROR_OPTION, "%s: a backward pass needs a forward pass before it",
+                       plan->net->name);
+    for (int i = plan->step_count - 1; i >= 0; i--) {
+        struct gr_step *step = &plan->steps[i];
+        if (step->dropped || !step->backward)
+            continue;
+        backward_epilogue(step, plan->batch * gr_shape_size(step->geometry.out));
+        step->pass.scratch = address(plan, step->scratch_backward);
+        bool work = step->want.param_gradient || step->want.input_gradient;
+        if (work && step->layer->kind->backward(&step->pass))
+            return fail_in_step(plan, step);
+    }
+    plan->batch = 0;
+    return GR_OK;
+}

@@ -1,0 +1,97 @@
+/* slice: which layers run, which of them take part in the backward pass, and which gradients exist.
+ *
+ * Nothing below the lowest trainable parameter gets a gradient, and a frozen layer above a trainable one
+ * passes its gradient on without getting one for its own parameters. */
+#include "plan/internal.h"
+
+#include "base/memory.h"
+#include "base/status.h"
+
+static bool has_trained_params(const struct gr_layer *layer) {
+    for (int i = 0; i < layer->param_count; i++)
+        if (!layer->params[i].buffer)
+            return true;
+    return false;
+}
+
+static void mark_needed(struct gr_plan *plan) {
+    struct gr_network *net = plan->net;
+    for (int i = 0; i < plan->output_count; i++)
+        plan->values[plan->output_layers[i]->index].needed = true;
+    for (int i = net->layer_count - 1; i >= 0; i--)
+        if (plan->values[i].needed)
+            for (int j = 0; j < net->layers[i]->input_count; j++)
+                plan->values[net->layers[i]->inputs[j]->index].needed = true;
+    plan->values[0].needed = true;
+}
+
+static int infer_shape(struct gr_plan *plan, const struct gr_layer *layer, struct gr_shape *in) {
+    for (int j = 0; j < layer->input_count; j++)
+        in[j] = plan->values[layer->inputs[j]->index].shape;
+    int status = layer->kind->shape(layer, in, &plan->values[layer->index].shape);
+    if (status)
+        return gr_fail_in("%s: layer %s (%s) at input size %dx%d", plan->net->name, layer->name,
+                          layer->kind->name, plan->request.input.h, plan->request.input.w);
+    return GR_OK;
+}
+
+/* Fills one step; the value of a layer that passes its input on becomes the same as that input. */
+static int add_step(struct gr_plan *plan, struct gr_layer *layer) {
+    struct gr_shape in[GR_MAX_INPUTS];
+    GR_TRY(infer_shape(plan, layer, in));
+    struct gr_value *value = &plan->values[layer->index];
+    bool training = plan->request.training && !layer->frozen;
+    if ((layer->kind->traits & GR_TRAIT_IDENTITY) && !training) {
+        value->same_as = plan->values[layer->inputs[0]->index].same_as;
+        return GR_OK;
+    }
+    struct gr_step *step = &plan->steps[plan->step_count++];
+    int count = layer->input_count;
+    *step = (struct gr_step){.layer = layer, .residual = GR_NONE, .output = layer->index};
+    step->inputs = gr_calloc((size_t)count, sizeof *step->inputs);
+    step->in = gr_calloc((size_t)count, sizeof *step->in);
+    if (!step->inputs || !step->in)
+        return GR_ERROR_MEMORY;
+    bool input_gradient = false;
+    for (int j = 0; j < count; j++) {
+        step->inputs[j] = plan->values[layer->inputs[j]->index].same_as;
+        step->in[j] = in[j];
+        plan->values[step->inputs[j]].uses++;
+        input_gradient |= plan->values[step->inputs[j]].gradient;
+    }
+    step->want.training = training;
+    step->want.param_gradient = training && has_trained_params(layer);
+    step->want.input_gradient = input_gradient;
+    step->backward = value->gradient = step->want.param_gradient || input_gradient;
+    value->step = plan->step_count - 1;
+    step->geometry = (struct gr_geometry){
+        .n = plan->request.capacity, .threads = plan->threads, .in = step->in, .out = value->shape};
+    if (step->backward && !layer->kind->backward)
+        return gr_fail(GR_ERROR_OPTION, "layer %s (%s) has no gradient, so nothing below it can be trained",
+                       layer->name, layer->kind->name);
+    return GR_OK;
+}
+
+int gr_plan_slice(struct gr_plan *plan) {
+    struct gr_network *net = plan->net;
+    plan->value_count = net->layer_count;
+    plan->values = gr_calloc((size_t)net->layer_count, sizeof *plan->values);
+    plan->steps = gr_calloc((size_t)net->layer_count, sizeof *plan->steps);
+    if (!plan->values || !plan->steps)
+        return GR_ERROR_MEMORY;
+    for (int i = 0; i < net->layer_count; i++) {
+        plan->values[i].same_as = i;
+        plan->values[i].step = plan->values[i].data = plan->values[i].grad = GR_NONE;
+    }
+    mark_needed(plan);
+    plan->values[0].shape = plan->request.input;
+    plan->values[0].gradient = plan->request.input_gradient;
+    for (int i = 1; i < net->layer_count; i++)
+        if (plan->values[i].needed)
+            GR_TRY(add_step(plan, net->layers[i]));
+    for (int i = 0; i < plan->output_count; i++) {
+        plan->outputs[i] = plan->values[plan->output_layers[i]->index].same_as;
+        plan->values[plan->outputs[i]].wanted = true;
+    }
+    return GR_OK;
+}
