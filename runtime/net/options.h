@@ -15,9 +15,9 @@ struct gr_padding {
 };
 
 enum gr_option_type {
-    GR_OPTION_INT,
-    GR_OPTION_FLOAT,
-    GR_OPTION_BOOL,
+    GR_OPTION_INT,     /* int */
+    GR_OPTION_FLOAT,   /* float */
+    GR_OPTION_BOOL,    /* bool */
     GR_OPTION_PAIR,    /* int[2]: height and width; written as one number or {height, width} */
     GR_OPTION_PADDING, /* struct gr_padding: a number, {height, width}, {top, bottom, left, right} or "same"
                         */
@@ -32,7 +32,7 @@ struct gr_option {
     bool required;
     double fallback; /* numbers, booleans, pairs (both) and padding (all sides); strings and JSON fall back to
                         NULL */
-    double low, high; /* allowed range of numbers, both ends included */
+    double low, high; /* allowed range of numbers (of each part of a pair or padding), both ends included; both 0: any */
 };
 
 /* Fills the options struct (zeroed by the caller) from a JSON object (NULL: all defaults). `who` names the
