@@ -1,0 +1,179 @@
+# Graft. `make help` lists what can be made.
+
+CC ?= cc
+AR ?= ar
+BUILD ?= build
+PREFIX ?= /usr/local
+OPT ?= -O3 -g
+LUA ?= lua5.4
+SANITIZE ?=
+
+# V=1 shows whole commands instead of one short line a file.
+V ?= 0
+ifeq ($(V),0)
+say = @printf '  %-5s %s\n' "$(1)" "$(2)";
+else
+say =
+endif
+
+PACKAGES = libcjson openblas zlib libmd
+PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null) -isystem /usr/include/stb
+PKG_LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
+LUA_CFLAGS := $(shell pkg-config --cflags lua5.4 libedit 2>/dev/null)
+LUA_LIBS := $(shell pkg-config --libs lua5.4 libedit 2>/dev/null)
+
+# No contraction of a * b + c into a fused multiply-add where the compiler happens to see one: the same sum written
+# in two places must give the same bits. Only the vector kernels (below) are contracted, all of a kernel alike,
+# since without it half of the processor's arithmetic would lie idle.
+CFLAGS_ALL = -std=gnu11 $(OPT) -Wall -Wextra -fPIC -pthread -fno-math-errno -fno-trapping-math \
+	-ffp-contract=off $(SANITIZE) $(CPPFLAGS) $(CFLAGS)
+CFLAGS_RUNTIME = $(CFLAGS_ALL) -Iruntime $(PKG_CFLAGS)
+CFLAGS_BINDINGS = $(CFLAGS_ALL) -Iruntime -Ibindings -I. $(PKG_CFLAGS) $(LUA_CFLAGS)
+CFLAGS_TESTS = $(CFLAGS_ALL) -Iruntime -Itests/c $(PKG_CFLAGS)
+LDFLAGS_ALL = $(SANITIZE) -pthread $(LDFLAGS)
+LIBS = $(PKG_LIBS) -lm
+
+# ---- sources ----
+
+RUNTIME_SOURCES := $(sort $(wildcard runtime/*/*.c))
+SIMD_SOURCES := $(filter runtime/kernels/%_simd.c,$(RUNTIME_SOURCES))
+PLAIN_SOURCES := $(filter-out $(SIMD_SOURCES),$(RUNTIME_SOURCES))
+BINDING_SOURCES := $(sort $(wildcard bindings/*.c))
+MODULE_SOURCES := $(filter-out bindings/main.c,$(BINDING_SOURCES))
+TEST_SOURCES := $(sort $(wildcard tests/c/*/test_*.c))
+BENCH_SOURCES := $(sort $(wildcard tests/bench/*.c))
+FUZZ_SOURCES := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+EMBEDDED := $(shell find scripts/graft scripts/recipes models \( -name '*.lua' -o -name '*.tsv' \) 2>/dev/null)
+
+# Each vector kernel is compiled once for every instruction set; the best one is chosen when the program starts.
+ifneq ($(filter x86_64%,$(shell $(CC) -dumpmachine)),)
+LEVELS = baseline avx2 avx512
+baseline_FLAGS = -march=x86-64-v2 -DGR_SIMD_WIDTH=4
+avx2_FLAGS = -mavx2 -mfma -DGR_SIMD_WIDTH=8
+avx512_FLAGS = -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mprefer-vector-width=512 -DGR_SIMD_WIDTH=16
+else
+LEVELS = baseline
+baseline_FLAGS = -DGR_SIMD_WIDTH=4
+CFLAGS_RUNTIME += -DGR_SIMD_ONLY_BASELINE
+endif
+
+object = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+SIMD_OBJECTS := $(foreach level,$(LEVELS),$(SIMD_SOURCES:%_simd.c=$(BUILD)/obj/%_simd.$(level).o))
+RUNTIME_OBJECTS := $(call object,$(PLAIN_SOURCES)) $(SIMD_OBJECTS)
+BINDING_OBJECTS := $(call object,$(BINDING_SOURCES)) $(BUILD)/obj/embedded.o
+MODULE_OBJECTS := $(call object,$(MODULE_SOURCES)) $(BUILD)/obj/embedded.o
+TESTS := $(TEST_SOURCES:tests/c/%.c=$(BUILD)/tests/%)
+BENCHES := $(BENCH_SOURCES:tests/bench/%.c=$(BUILD)/bench/%)
+FUZZERS := $(FUZZ_SOURCES:tests/fuzz/%.c=$(BUILD)/fuzz/%)
+
+# ---- what people make ----
+
+.PHONY: all tests setup test lint sanitize demo bench fuzz install clean help
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $(BUILD)/graft $(BUILD)/graft.so $(BUILD)/libgraft.a ## the program, the Lua module and the C library (default)
+
+demo: setup ## transfers a small network to new classes, from nothing, in two minutes
+	@$(MAKE) --no-print-directory all
+	@sh scripts/demo.sh
+
+test: setup ## sets up, builds, runs every test; ends with the count of passed and failed
+	@$(MAKE) --no-print-directory all tests
+	@BUILD=$(BUILD) LUA=$(LUA) sh tests/run
+
+setup: ## installs the Debian packages that are missing
+	@sh tests/setup.sh
+
+lint: ## format, warnings, luacheck and the structural rules
+	@CC="$(CC)" sh tests/lint.sh
+
+sanitize: setup ## every test again with address and undefined-behaviour sanitizers
+	@$(MAKE) --no-print-directory all tests BUILD=build-sanitize OPT="-O1 -g -fno-omit-frame-pointer" \
+		SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined"
+	@BUILD=build-sanitize LUA=$(LUA) SANITIZED="$$($(CC) -print-file-name=libasan.so)" sh tests/run
+
+bench: all $(BENCHES) ## times kernels and training steps; never part of the tests
+	@BUILD=$(BUILD) sh tests/bench.sh
+
+fuzz: ## feeds every reader broken files for a while (FUZZ_SECONDS each, 30 by default)
+	@BUILD=build-fuzz sh tests/fuzz.sh
+
+install: all ## copies program, module, library and headers below PREFIX (DESTDIR is honoured)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/lua/5.4
+	install -m 755 $(BUILD)/graft $(DESTDIR)$(PREFIX)/bin/graft
+	install -m 644 $(BUILD)/libgraft.a $(DESTDIR)$(PREFIX)/lib/libgraft.a
+	install -m 755 $(BUILD)/graft.so $(DESTDIR)$(PREFIX)/lib/lua/5.4/graft.so
+	for room in $(patsubst runtime/%/,%,$(sort $(dir $(wildcard runtime/*/*.h)))); do \
+		install -d $(DESTDIR)$(PREFIX)/include/graft/$$room && \
+		install -m 644 runtime/$$room/*.h $(DESTDIR)$(PREFIX)/include/graft/$$room || exit 1; done
+
+clean: ## removes everything that was built
+	rm -rf build build-*
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@echo '  Variables: BUILD=folder CC=compiler OPT="-O3 -g" V=1 PREFIX=/usr/local DESTDIR='
+
+# ---- how it is made ----
+
+$(BUILD)/obj/runtime/%.o: runtime/%.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(CFLAGS_RUNTIME) -MMD -MP -c -o $@ $<
+
+define simd_rule
+$$(BUILD)/obj/runtime/kernels/%_simd.$(1).o: runtime/kernels/%_simd.c
+	@mkdir -p $$(@D)
+	$$(call say,CC,$$< ($(1)))$$(CC) $$(CFLAGS_RUNTIME) -ffp-contract=fast -Wno-psabi $$($(1)_FLAGS) \
+		-DGR_SIMD=$(1) -MMD -MP -c -o $$@ $$<
+endef
+$(foreach level,$(LEVELS),$(eval $(call simd_rule,$(level))))
+
+$(BUILD)/obj/bindings/%.o: bindings/%.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(CFLAGS_BINDINGS) -MMD -MP -c -o $@ $<
+
+# The list of files is a dependency too, so that a new or a removed file is noticed.
+$(BUILD)/embedded.list: force
+	@mkdir -p $(@D)
+	@echo '$(sort $(EMBEDDED))' | cmp -s - $@ || echo '$(sort $(EMBEDDED))' >$@
+
+$(BUILD)/embedded.c: $(EMBEDDED) $(BUILD)/embedded.list bindings/embed.sh
+	$(call say,EMBED,$@)sh bindings/embed.sh $(EMBEDDED) >$@
+
+$(BUILD)/obj/embedded.o: $(BUILD)/embedded.c bindings/embedded.h
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(CFLAGS_BINDINGS) -c -o $@ $<
+
+$(BUILD)/libgraft.a: $(RUNTIME_OBJECTS)
+	@rm -f $@
+	$(call say,AR,$@)$(AR) rcs $@ $(RUNTIME_OBJECTS)
+
+$(BUILD)/graft: $(BINDING_OBJECTS) $(BUILD)/libgraft.a
+	$(call say,LINK,$@)$(CC) $(LDFLAGS_ALL) -Wl,--as-needed -o $@ $^ $(LUA_LIBS) $(LIBS)
+
+# Only luaopen_graft is visible, so that nothing of ours can meet a name of the host program. Lua comes from there.
+$(BUILD)/graft.so: $(MODULE_OBJECTS) $(BUILD)/libgraft.a
+	@printf '{ global: luaopen_*; local: *; };\n' >$(BUILD)/graft.map
+	$(call say,LINK,$@)$(CC) -shared $(LDFLAGS_ALL) -Wl,--as-needed -Wl,--version-script=$(BUILD)/graft.map \
+		-o $@ $^ $(LIBS) $(filter -ledit,$(LUA_LIBS))
+
+tests: $(TESTS)
+
+$(BUILD)/obj/tests/%.o: tests/%.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(CFLAGS_TESTS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/tests/%: $(BUILD)/obj/tests/c/%.o $(BUILD)/libgraft.a
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ -lcmocka $(LIBS)
+
+$(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/libgraft.a
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
+force:
+.PHONY: force
+
+-include $(RUNTIME_OBJECTS:.o=.d) $(BINDING_OBJECTS:.o=.d)
+-include $(TEST_SOURCES:%.c=$(BUILD)/obj/%.d) $(BENCH_SOURCES:%.c=$(BUILD)/obj/%.d)
