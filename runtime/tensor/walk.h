@@ -30,4 +30,13 @@ void gr_walk_add_number(struct gr_walk *walk, const float *number);
 /* Calls row until every element was visited once. */
 void gr_walk_run(struct gr_walk *walk, gr_walk_row *row, const void *context);
 
+/* A lane is what remains of a tensor when all indices but the one along `dim` are held; lanes are numbered in
+ * row-major order of the other indices. */
+int64_t gr_lane_count(const struct gr_tensor *tensor, int dim);
+/* Elements from the tensor's first element to the lane's first; the lane goes on by tensor->stride[dim]. */
+int64_t gr_lane_offset(const struct gr_tensor *tensor, int dim, int64_t lane);
+/* Calls body once a lane, in any thread; it writes nothing but what belongs to its lane. */
+void gr_lanes_run(const struct gr_tensor *tensor, int dim, void (*body)(void *context, int64_t lane),
+                  void *context);
+
 #endif
