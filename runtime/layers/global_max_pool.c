@@ -1,0 +1,56 @@
+/* Maximum over all pixels of a channel. */
+#include "base/status.h"
+#include "kernels/pool.h"
+#include "layers/parts.h"
+
+struct global_max_pool_options {
+    bool keep;
+};
+
+static const struct gr_option global_max_pool_option_table[] = {
+    {"keep", GR_OPTION_BOOL, offsetof(struct global_max_pool_options, keep), false, 0, 0, 1},
+    {.name = NULL},
+};
+
+static int global_max_pool_shape(const struct gr_layer *layer, const struct gr_shape *in,
+                                 struct gr_shape *out) {
+    const struct global_max_pool_options *o = layer->options;
+    GR_TRY(gr_layer_wants_photo(layer, *in));
+    *out = (struct gr_shape){in->c, 1, 1, !o->keep};
+    return GR_OK;
+}
+
+/* saved: the pixel of every maximum. */
+static void global_max_pool_needs(const struct gr_layer *layer, const struct gr_geometry *geometry,
+                                  const struct gr_want *want, int kernel, struct gr_needs *out) {
+    (void)layer, (void)kernel;
+    if (want->input_gradient)
+        out->saved = sizeof(int32_t) * (size_t)geometry->n * (size_t)geometry->out.c;
+}
+
+static int global_max_pool_forward(const struct gr_pass *pass) {
+    struct gr_shape in = pass->geometry->in[0];
+    gr_adaptive_max_forward(pass->n, in.h, in.w, in.c, 1, 1, pass->x[0], pass->y, pass->saved);
+    return GR_OK;
+}
+
+static int global_max_pool_backward(const struct gr_pass *pass) {
+    struct gr_shape in = pass->geometry->in[0];
+    if (pass->gx[0])
+        gr_adaptive_max_backward(pass->n, in.h, in.w, in.c, 1, 1, pass->saved, pass->gy, pass->gx[0],
+                                 pass->accumulate[0]);
+    return GR_OK;
+}
+
+const struct gr_layer_kind gr_layer_global_max_pool = {
+    .name = "global_max_pool",
+    .summary = "maximum over all pixels, flat [C]; keep = true gives [C,1,1]",
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .options_size = sizeof(struct global_max_pool_options),
+    .options = global_max_pool_option_table,
+    .shape = global_max_pool_shape,
+    .needs = global_max_pool_needs,
+    .forward = global_max_pool_forward,
+    .backward = global_max_pool_backward,
+};

@@ -1,0 +1,32 @@
+/* What max_pool and avg_pool share: their window and its shape rule. */
+#ifndef GRAFT_LAYERS_POOLING_H
+#define GRAFT_LAYERS_POOLING_H
+
+#include "kernels/pool.h"
+#include "layers/parts.h"
+
+struct gr_pooling_options {
+    int kernel[2], stride[2]; /* a stride of 0 is the kernel's size */
+    struct gr_padding padding;
+    bool ceil;
+    bool count_padding; /* avg_pool alone */
+};
+
+/* The rows of the option table that both have. */
+#define GR_POOLING_OPTIONS                                                                                   \
+    {"kernel", GR_OPTION_PAIR, offsetof(struct gr_pooling_options, kernel), true, 0, 1, GR_LAYER_MAX_SIDE},  \
+        {"stride", GR_OPTION_PAIR,   offsetof(struct gr_pooling_options, stride), false, 0,                  \
+         0,        GR_LAYER_MAX_SIDE},                                                                       \
+        {"padding", GR_OPTION_PADDING, offsetof(struct gr_pooling_options, padding), false, 0,               \
+         0,         GR_LAYER_MAX_SIDE},                                                                      \
+    {                                                                                                        \
+        "ceil", GR_OPTION_BOOL, offsetof(struct gr_pooling_options, ceil), false, 0, 0, 1                    \
+    }
+
+/* The `shape` function of both kinds. */
+int gr_pooling_shape(const struct gr_layer *layer, const struct gr_shape *in, struct gr_shape *out);
+
+/* What the kernels want to know. */
+struct gr_pooling gr_pooling_of(const struct gr_layer *layer, const struct gr_geometry *geometry);
+
+#endif
