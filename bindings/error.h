@@ -39,7 +39,7 @@ int graft_is_error(lua_State *L, int index);
 /* Arguments. `function` is the name that the user wrote ("tensor:slice"), `what` names the argument in a few
 words.
  * They raise kind "option": "tensor:slice: argument 2, the first index, must be an integer, not a string".
- * In a name with a colon the object before it is not counted.
+ * In a name with a colon the object before it is not counted. */
 int graft_bad_argument(lua_State *L, const char *function, int argument, const char *what, const char
 *wanted); lua_Integer graft_integer(lua_State *L, int argument, const char *function, const char *what);
 lua_Number graft_number(lua_State *L, int argument, const char *function, const char *what);
