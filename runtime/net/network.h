@@ -57,10 +57,17 @@ int gr_network_add(struct gr_network *net, const char *name, const char *kind, c
 int gr_network_finish(struct gr_network *net, struct gr_layer *output, const char *head,
                       const char *const *stages, int stage_count);
 
+/* Declares an auxiliary classifier that the architecture brings along (googlenet): `output` gives its logits,
+ * `at` is the layer that it reads. After gr_network_finish. Its layers are those that nothing but `output`
+ * needs. */
+int gr_network_mark_aux(struct gr_network *net, const char *at, struct gr_layer *output, float weight);
+
 /* Class names; count must equal the outputs of the head. */
 int gr_network_set_classes(struct gr_network *net, const char *const *classes, int count);
 
-/* The network as data, and a network from data (with fresh parameters): what model files keep. */
+/* The network as data, and a network from data (with fresh parameters): what model files keep. Frozen flags
+ * and rates belong to a run and are left out. Data may come from a hostile file: everything is checked. NULL
+ * or the status with the error set. */
 cJSON *gr_network_describe(const struct gr_network *net);
 int gr_network_build(struct gr_network **out, const cJSON *description, uint64_t seed);
 /* A deep copy: parameters, flags, classes, everything. */
@@ -78,8 +85,14 @@ int64_t gr_network_parameters(const struct gr_network *net,
  * pattern without a hit is GR_ERROR_NAME with the nearest name; one that names a tensor is an error that says
  * so; so is count == 0. */
 int gr_network_choose(const struct gr_network *net, const char *const *patterns, int count, bool *chosen);
-/* Which stage a layer belongs to: an index into net->stages, or -1 (after the last stage). */
+/* Which stage a layer belongs to: an index into net->stages, or -1 (after the last stage, head, auxiliary). A
+ * stage ends with the norms, activations, additions and concatenations that directly follow its last layer.
+ */
 int gr_network_stage(const struct gr_network *net, const struct gr_layer *layer);
+/* The layer whose output stands for `name`: the last layer of a stage or of a subtree (with what directly
+ * follows it, as above), or the layer of exactly that name. NULL with GR_ERROR_NAME and the nearest name set.
+ */
+struct gr_layer *gr_network_end(const struct gr_network *net, const char *name);
 
 /* --- what transfer learning does to a network (net/surgery.c) --- all by patterns as above */
 int gr_network_freeze(struct gr_network *net, const char *const *patterns, int count, bool frozen);
@@ -97,7 +110,7 @@ int gr_network_lr_scale(struct gr_network *net, const struct gr_rate_rule *rules
 struct gr_head_options {
     int hidden;    /* a hidden linear layer + relu of that size before the classifier; 0: none */
     float dropout; /* before the classifier; < 0: keep what is there */
-};
+};                 /* NULL where options are asked for: hidden 0, dropout -1 */
 /* A fresh classifier for these classes in the place of the old head; body untouched, auxiliary classifiers
  * get a fresh last layer for the same classes. */
 int gr_network_replace_head(struct gr_network *net, const char *const *classes, int count,

@@ -32,7 +32,8 @@ struct gr_option {
     bool required;
     double fallback; /* numbers, booleans, pairs (both) and padding (all sides); strings and JSON fall back to
                         NULL */
-    double low, high; /* allowed range of numbers (of each part of a pair or padding), both ends included; both 0: any */
+    double low, high; /* allowed range of numbers (of each part of a pair or padding), both ends included;
+                         both 0: any */
 };
 
 /* Fills the options struct (zeroed by the caller) from a JSON object (NULL: all defaults). `who` names the
