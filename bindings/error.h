@@ -40,8 +40,9 @@ int graft_is_error(lua_State *L, int index);
 words.
  * They raise kind "option": "tensor:slice: argument 2, the first index, must be an integer, not a string".
  * In a name with a colon the object before it is not counted. */
-int graft_bad_argument(lua_State *L, const char *function, int argument, const char *what, const char
-*wanted); lua_Integer graft_integer(lua_State *L, int argument, const char *function, const char *what);
+int graft_bad_argument(lua_State *L, const char *function, int argument, const char *what,
+                       const char *wanted);
+lua_Integer graft_integer(lua_State *L, int argument, const char *function, const char *what);
 lua_Number graft_number(lua_State *L, int argument, const char *function, const char *what);
 const char *graft_string(lua_State *L, int argument, const char *function, const char *what);
 /* Absent or nil gives the default. */
