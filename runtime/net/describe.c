@@ -320,7 +320,7 @@ int gr_network_build(struct gr_network **out, const cJSON *description, uint64_t
     const cJSON *input = get(description, "input");
     struct gr_preprocessing p;
     struct gr_network *net;
-    int format, size[3];
+    int format = 0, size[3];
     if (!cJSON_IsObject(description))
         return gr_fail(GR_ERROR_FILE, "description of a network: an object was expected");
     GR_TRY(read_whole(get(description, "format"), "format", 1, 1 << 20, &format));

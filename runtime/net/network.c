@@ -11,14 +11,24 @@
 
 enum { MAX_CHANNELS = 1 << 20, MAX_INPUT_SIDE = 1 << 14 };
 
+static int input_shape(const struct gr_layer *layer, const struct gr_shape *in, struct gr_shape *out) {
+    (void)in;
+    *out = layer->shape;
+    return GR_OK;
+}
+
+/* The photo itself: the one kind that is not in the registry, since nobody may add it. */
+static const struct gr_layer_kind input_kind = {
+    .name = "input",
+    .summary = "the photo, preprocessed",
+    .shape = input_shape,
+};
+
 static int add_input(struct gr_network *net) {
-    const struct gr_layer_kind *kind = gr_layer_kind_find("input");
-    if (!kind)
-        return GR_ERROR_NAME;
     struct gr_layer *layer = gr_calloc(1, sizeof *layer);
     if (!layer)
         return GR_ERROR_MEMORY;
-    layer->kind = kind;
+    layer->kind = &input_kind;
     layer->shape = net->input;
     layer->lr_scale = 1;
     layer->name = gr_strdup("input");
@@ -196,7 +206,7 @@ static int check_head(const struct gr_network *net, struct gr_layer *output, con
     struct gr_layer *layer = gr_network_layer(net, head);
     if (!layer)
         return gr_fail(GR_ERROR_NAME, "head \"%s\": no layer of that name in %s", head, net->name);
-    if (gr_graph_classifier(layer) != layer)
+    if (gr_graph_classifier(layer) != layer || layer->input_count != 1)
         return gr_fail(GR_ERROR_OPTION, "head \"%s\" must be a layer with an option \"out\", such as linear",
                        head);
     for (struct gr_layer *at = output; at; at = at->input_count ? at->inputs[0] : NULL)

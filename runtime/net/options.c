@@ -112,7 +112,7 @@ static int read_string(const struct gr_option *option, const cJSON *value, const
 }
 
 static int read_value(const struct gr_option *option, const cJSON *value, const char *who, void *to) {
-    double number;
+    double number = 0;
     switch (option->type) {
     case GR_OPTION_INT:
         GR_TRY(read_number(option, value, true, who, &number));
