@@ -80,6 +80,7 @@ struct gr_depthwise_row {
     int rows;                /* kernel rows inside the photo */
     int64_t row_step;        /* floats from one kernel row's input row to the next */
     int64_t weight_row_step; /* and of their weights */
+    int first, last;         /* outputs first..last-1 have all their taps inside the row */
 };
 
 struct gr_depthwise_kernels {

@@ -1,0 +1,277 @@
+#include "kernels/convolution.h"
+
+#include <string.h>
+
+#include "base/threads.h"
+#include "kernels/convolution_parts.h"
+#include "kernels/norm.h"
+#include "kernels/tables.h"
+
+static const struct gr_convolution_passes *const kernels[GR_CONV_KERNELS] = {
+    [GR_CONV_POINTWISE] = &gr_convolution_pointwise,
+    [GR_CONV_GEMM] = &gr_convolution_gemm,
+    [GR_CONV_DEPTHWISE] = &gr_convolution_depthwise,
+};
+
+bool gr_convolution_fits(enum gr_convolution_kernel kernel, const struct gr_convolution *conv) {
+    return kernels[kernel]->fits(conv);
+}
+
+const char *gr_convolution_kernel_name(enum gr_convolution_kernel kernel) {
+    return kernels[kernel]->name;
+}
+
+double gr_convolution_cost(enum gr_convolution_kernel kernel, const struct gr_convolution *conv, int n,
+                           int threads) {
+    return kernels[kernel]->cost(conv, n, threads);
+}
+
+size_t gr_convolution_packed(enum gr_convolution_kernel kernel, const struct gr_convolution *conv) {
+    return kernels[kernel]->packed(conv);
+}
+
+void gr_convolution_pack(enum gr_convolution_kernel kernel, const struct gr_convolution *conv,
+                         const float *weights, const float *scale, float *packed) {
+    kernels[kernel]->pack(conv, weights, scale, packed);
+}
+
+size_t gr_convolution_scratch(enum gr_convolution_kernel kernel, const struct gr_convolution *conv, int n) {
+    return kernels[kernel]->scratch(conv, n) * sizeof(float);
+}
+
+void gr_convolution_forward(enum gr_convolution_kernel kernel, const struct gr_convolution *conv, int n,
+                            const float *x, const float *packed, const struct gr_epilogue *epilogue, float *y,
+                            void *scratch) {
+    kernels[kernel]->forward(conv, n, x, packed, epilogue, y, scratch);
+}
+
+void gr_convolution_backward_data(enum gr_convolution_kernel kernel, const struct gr_convolution *conv, int n,
+                                  const float *gy, const float *packed, float *gx, bool accumulate,
+                                  void *scratch) {
+    kernels[kernel]->backward_data(conv, n, gy, packed, gx, accumulate, scratch);
+}
+
+void gr_convolution_backward_weights(enum gr_convolution_kernel kernel, const struct gr_convolution *conv,
+                                     int n, const float *x, const float *gy, float *gw, float *gb,
+                                     void *scratch) {
+    kernels[kernel]->backward_weights(conv, n, x, gy, gw, scratch);
+    if (gb)
+        gr_channel_sum((int64_t)n * conv->oh * conv->ow, conv->k, gy, gb);
+}
+
+double gr_model_flops(void) {
+    static const double flops[] = {
+        [GR_SIMD_BASELINE] = 28e9, [GR_SIMD_AVX2] = 105e9, [GR_SIMD_AVX512] = 115e9};
+    return flops[gr_simd()];
+}
+
+double gr_model_bandwidth(int threads) {
+    return threads > 1 ? 30e9 : 24e9;
+}
+
+struct gr_axis gr_axis_forward(int inputs, int outputs, int kernel, int stride, int dilation, int padding) {
+    return (struct gr_axis){.outputs = outputs,
+                            .out_step = 1,
+                            .inputs = inputs,
+                            .in_first = -padding,
+                            .in_step = stride,
+                            .taps = kernel,
+                            .tap_step = 1,
+                            .tap_stride = dilation};
+}
+
+static int common_divisor(int a, int b) {
+    while (b) {
+        int rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+struct gr_axis gr_axis_backward(int inputs, int outputs, int kernel, int stride, int dilation, int padding,
+                                int phase) {
+    /* Pixel p feeds output (p + padding - tap*dilation) / stride where that divides: taps `step` apart. Taken
+     * from the highest tap down, outputs go up. */
+    int step = stride / common_divisor(stride, dilation), tap = 0;
+    struct gr_axis axis = {.outputs = phase < inputs ? (inputs - phase + stride - 1) / stride : 0,
+                           .out_first = phase,
+                           .out_step = stride,
+                           .inputs = outputs,
+                           .in_step = 1,
+                           .tap_step = -step,
+                           .tap_stride = step * dilation / stride};
+    while (tap < step && (phase + padding - tap * dilation) % stride)
+        tap++;
+    if (tap < step && tap < kernel) {
+        axis.taps = (kernel - 1 - tap) / step + 1;
+        axis.tap_first = tap + (axis.taps - 1) * step;
+        axis.in_first = (phase + padding - axis.tap_first * dilation) / stride;
+    }
+    return axis;
+}
+
+struct gr_taps gr_axis_taps(const struct gr_axis *axis, int i) {
+    int at = axis->in_first + i * axis->in_step, stride = axis->tap_stride;
+    struct gr_taps taps = {0, axis->taps};
+    if (at < 0)
+        taps.first = (-at + stride - 1) / stride;
+    if (at + (axis->taps - 1) * stride >= axis->inputs)
+        taps.last = at < axis->inputs ? (axis->inputs - 1 - at) / stride + 1 : 0;
+    taps.first = taps.first < axis->taps ? taps.first : axis->taps;
+    taps.last = taps.last > taps.first ? taps.last : taps.first;
+    return taps;
+}
+
+struct gr_taps gr_axis_interior(const struct gr_axis *axis) {
+    int first = 0, last = axis->outputs;
+    while (first < last && axis->in_first + first * axis->in_step < 0)
+        first++;
+    while (last > first &&
+           axis->in_first + (last - 1) * axis->in_step + (axis->taps - 1) * axis->tap_stride >= axis->inputs)
+        last--;
+    return (struct gr_taps){first, last};
+}
+
+static void copy_floats(float *to, const float *from, int count) {
+    if (count >= 64) {
+        memcpy(to, from, sizeof(float) * (size_t)count);
+        return;
+    }
+    for (int i = 0; i < count; i++)
+        to[i] = from[i];
+}
+
+/* One kernel row of one pixel's patch. `row` is the input row, `at` the first tap's column. */
+static void gather_row(const struct gr_gather *gather, const float *row, int i, float *patch) {
+    const struct gr_axis *columns = &gather->columns;
+    int channels = gather->channels;
+    struct gr_taps taps = gr_axis_taps(columns, i);
+    const float *from = row + (int64_t)(columns->in_first + i * columns->in_step) * gather->stride;
+
+    memset(patch, 0, sizeof(float) * (size_t)(taps.first * channels));
+    if (columns->tap_stride == 1 && channels == gather->stride)
+        copy_floats(patch + taps.first * channels, from + (int64_t)taps.first * channels,
+                    (taps.last - taps.first) * channels);
+    else
+        for (int tap = taps.first; tap < taps.last; tap++)
+            copy_floats(patch + tap * channels, from + (int64_t)tap * columns->tap_stride * gather->stride,
+                        channels);
+    memset(patch + taps.last * channels, 0, sizeof(float) * (size_t)((columns->taps - taps.last) * channels));
+}
+
+void gr_gather_patches(const struct gr_gather *gather, const float *x, int64_t first, int64_t last,
+                       int tap_first, int tap_last, float *patches) {
+    const struct gr_axis *rows = &gather->rows, *columns = &gather->columns;
+    int64_t line = first / columns->outputs; /* output rows of all photos, counted through */
+    int i = (int)(first % columns->outputs);
+    int length = columns->taps * gather->channels;
+    int64_t row_floats = (int64_t)columns->inputs * gather->stride;
+
+    for (int64_t pixel = first; pixel < last; line++, i = 0) {
+        int64_t photo = line / rows->outputs;
+        int at = rows->in_first + (int)(line % rows->outputs) * rows->in_step;
+        int64_t stop = pixel + columns->outputs - i < last ? pixel + columns->outputs - i : last;
+        for (; pixel < stop; pixel++, i++)
+            for (int tap = tap_first; tap < tap_last; tap++, patches += length) {
+                int row = at + tap * rows->tap_stride;
+                if (row < 0 || row >= rows->inputs)
+                    memset(patches, 0, sizeof(float) * (size_t)length);
+                else
+                    gather_row(gather, x + (photo * rows->inputs + row) * row_floats, i, patches);
+            }
+    }
+}
+
+struct packing {
+    int cg, kg, taps, run; /* run: output channels in a chunk */
+    const float *weights, *scale;
+    float *packed;
+};
+
+static void pack_chunk(void *context, int64_t chunk, int worker) {
+    const struct packing *p = context;
+    int64_t runs = gr_pieces(p->kg, p->run), group = chunk / runs, each = (int64_t)p->cg * p->taps;
+    int first = (int)(chunk % runs) * p->run, count = p->kg - first < p->run ? p->kg - first : p->run;
+    const float *from = p->weights + (group * p->kg + first) * each;
+    const float *scale = p->scale ? p->scale + group * p->kg + first : NULL;
+    float *packed = p->packed + group * each * p->kg + first;
+    (void)worker;
+    for (int c = 0; c < p->cg; c++)
+        for (int tap = 0; tap < p->taps; tap++) {
+            float *to = packed + ((int64_t)tap * p->cg + c) * p->kg;
+            const float *w = from + (int64_t)c * p->taps + tap;
+            for (int k = 0; k < count; k++)
+                to[k] = w[k * each] * (scale ? scale[k] : 1);
+        }
+}
+
+void gr_pack_weights(int k, int cg, int taps, int groups, const float *weights, const float *scale,
+                     float *packed) {
+    struct packing p = {cg, k / groups, taps, 16, weights, scale, packed};
+    gr_parallel(groups * gr_pieces(p.kg, p.run), pack_chunk, &p);
+}
+
+struct unpacking {
+    int k, cg, taps, slots, run;
+    const float *local;
+    float *gw;
+};
+
+static void unpack_chunk(void *context, int64_t chunk, int worker) {
+    const struct unpacking *u = context;
+    int64_t each = (int64_t)u->cg * u->taps, slot_floats = (int64_t)u->k * each;
+    int64_t last = (chunk + 1) * u->run < u->k ? (chunk + 1) * u->run : u->k;
+    (void)worker;
+    for (int64_t k = chunk * u->run; k < last; k++)
+        for (int tap = 0; tap < u->taps; tap++) {
+            const float *from = u->local + k * each + (int64_t)tap * u->cg;
+            float *to = u->gw + k * each + tap;
+            for (int c = 0; c < u->cg; c++) {
+                float sum = from[c];
+                for (int slot = 1; slot < u->slots; slot++)
+                    sum += from[slot * slot_floats + c];
+                to[(int64_t)c * u->taps] = sum;
+            }
+        }
+}
+
+void gr_unpack_gradient(int k, int cg, int taps, int slots, const float *local, float *gw) {
+    struct unpacking u = {k, cg, taps, slots, 1, local, gw};
+    u.run = 1 + 8192 / (cg * taps * slots);
+    gr_parallel(gr_pieces(k, u.run), unpack_chunk, &u);
+}
+
+struct summing {
+    int64_t count;
+    int slots;
+    const float *local;
+    float *gw;
+};
+
+enum { SUM_SPAN = 1 << 14 };
+
+static void sum_chunk(void *context, int64_t chunk, int worker) {
+    const struct summing *s = context;
+    int64_t first = chunk * SUM_SPAN, last = first + SUM_SPAN < s->count ? first + SUM_SPAN : s->count;
+    (void)worker;
+    memcpy(s->gw + first, s->local + first, sizeof(float) * (size_t)(last - first));
+    for (int slot = 1; slot < s->slots; slot++)
+        for (int64_t i = first; i < last; i++)
+            s->gw[i] += s->local[slot * s->count + i];
+}
+
+void gr_sum_slots(int64_t count, int slots, const float *local, float *gw) {
+    struct summing s = {count, slots, local, gw};
+    gr_parallel(gr_pieces(count, SUM_SPAN), sum_chunk, &s);
+}
+
+void gr_apply_epilogue(const struct gr_epilogue *epilogue, int64_t row, int64_t rows, int first, int count,
+                       int k, float *y) {
+    struct gr_epilogue part = *epilogue;
+    if (!part.bias && !part.residual && part.activation == GR_IDENTITY)
+        return;
+    part.bias = part.bias ? part.bias + first : NULL;
+    gr_elementwise_kernels()->epilogue(
+        rows, count, k, &part, part.residual ? part.residual + row * k + first : NULL, y + row * k + first);
+}

@@ -1,0 +1,321 @@
+#include "kernels/simd.h"
+
+#include "kernels/tables.h"
+
+/* The inner functions take the activation as a constant, so that each caller below gets a loop without
+ * branches. */
+#define ALWAYS static inline __attribute__((always_inline))
+
+ALWAYS gr_vec sigmoid(gr_vec x) {
+    return 1.0f / (1.0f + gr_exp(-x));
+}
+
+/* Near 0 a polynomial (Cephes), since 1 - 2/(e^2x + 1) would cancel. */
+ALWAYS gr_vec hyperbolic_tangent(gr_vec x) {
+    gr_ivec sign = (gr_ivec)x & INT32_MIN;
+    gr_vec magnitude = (gr_vec)((gr_ivec)x & INT32_MAX);
+    gr_vec z = x * x;
+    gr_vec p = gr_splat(-5.70498872745e-3f);
+    p = p * z + 2.06390887954e-2f;
+    p = p * z - 5.37397155531e-2f;
+    p = p * z + 1.33314422036e-1f;
+    p = p * z - 3.33332819422e-1f;
+    gr_vec small = x + x * (p * z);
+    gr_vec large = 1.0f - 2.0f / (gr_exp(2.0f * magnitude) + 1.0f);
+    large = (gr_vec)((gr_ivec)large | sign);
+    return gr_select(magnitude < 0.625f, small, large);
+}
+
+ALWAYS gr_vec hardsigmoid(gr_vec x) {
+    return gr_min(gr_max(x + 3.0f, gr_splat(0)), gr_splat(6)) * (1.0f / 6.0f);
+}
+
+ALWAYS gr_vec activate(enum gr_activation f, float a, gr_vec x) {
+    switch (f) {
+    case GR_IDENTITY:
+        return x;
+    case GR_RELU:
+        return gr_max(x, gr_splat(0));
+    case GR_RELU6:
+        return gr_min(gr_max(x, gr_splat(0)), gr_splat(6));
+    case GR_LEAKY_RELU:
+        return gr_select(x < 0.0f, x * a, x);
+    case GR_SIGMOID:
+        return sigmoid(x);
+    case GR_TANH:
+        return hyperbolic_tangent(x);
+    case GR_HARDSIGMOID:
+        return hardsigmoid(x);
+    case GR_SILU:
+        return x * sigmoid(x);
+    case GR_HARDSWISH:
+        return x * hardsigmoid(x);
+    }
+    return x;
+}
+
+/* f' from y for the activations of gr_activation_from_output, else from x. */
+ALWAYS gr_vec slope(enum gr_activation f, float a, gr_vec kept) {
+    const gr_vec zero = gr_splat(0), one = gr_splat(1);
+    switch (f) {
+    case GR_IDENTITY:
+        return one;
+    case GR_RELU:
+        return gr_select(kept > 0.0f, one, zero);
+    case GR_RELU6:
+        return gr_select((kept > 0.0f) & (kept < 6.0f), one, zero);
+    case GR_LEAKY_RELU:
+        return gr_select(kept > 0.0f, one, gr_splat(a));
+    case GR_SIGMOID:
+        return kept * (1.0f - kept);
+    case GR_TANH:
+        return 1.0f - kept * kept;
+    case GR_HARDSIGMOID:
+        return gr_select((kept > 0.0f) & (kept < 1.0f), gr_splat(1.0f / 6.0f), zero);
+    case GR_SILU: {
+        gr_vec s = sigmoid(kept);
+        return s * (1.0f + kept * (1.0f - s));
+    }
+    case GR_HARDSWISH:
+        return gr_select(kept <= -3.0f, zero, gr_select(kept < 3.0f, kept * (1.0f / 3.0f) + 0.5f, one));
+    }
+    return one;
+}
+
+/* Calls `body` with the activation as a constant. */
+#define EACH_ACTIVATION(f, body)                                                                             \
+    switch (f) {                                                                                             \
+    case GR_IDENTITY:                                                                                        \
+        body(GR_IDENTITY);                                                                                   \
+        break;                                                                                               \
+    case GR_RELU:                                                                                            \
+        body(GR_RELU);                                                                                       \
+        break;                                                                                               \
+    case GR_RELU6:                                                                                           \
+        body(GR_RELU6);                                                                                      \
+        break;                                                                                               \
+    case GR_LEAKY_RELU:                                                                                      \
+        body(GR_LEAKY_RELU);                                                                                 \
+        break;                                                                                               \
+    case GR_SIGMOID:                                                                                         \
+        body(GR_SIGMOID);                                                                                    \
+        break;                                                                                               \
+    case GR_TANH:                                                                                            \
+        body(GR_TANH);                                                                                       \
+        break;                                                                                               \
+    case GR_HARDSIGMOID:                                                                                     \
+        body(GR_HARDSIGMOID);                                                                                \
+        break;                                                                                               \
+    case GR_SILU:                                                                                            \
+        body(GR_SILU);                                                                                       \
+        break;                                                                                               \
+    case GR_HARDSWISH:                                                                                       \
+        body(GR_HARDSWISH);                                                                                  \
+        break;                                                                                               \
+    }
+
+ALWAYS void activation_loop(enum gr_activation f, float a, int64_t count, const float *x, float *y) {
+    int64_t i = 0;
+    for (; i + GR_W <= count; i += GR_W)
+        gr_store(y + i, activate(f, a, gr_load(x + i)));
+    if (i < count)
+        gr_store_part(y + i, activate(f, a, gr_load_part(x + i, (int)(count - i))), (int)(count - i));
+}
+
+static void activation(enum gr_activation f, float a, int64_t count, const float *x, float *y){
+#define BODY(constant) activation_loop(constant, a, count, x, y)
+    EACH_ACTIVATION(f, BODY)
+#undef BODY
+}
+
+ALWAYS void backward_loop(enum gr_activation f, float a, int64_t count, const float *kept, const float *gy,
+                          float *gx, bool accumulate) {
+    int64_t i = 0;
+    for (; i + GR_W <= count; i += GR_W) {
+        gr_vec g = gr_load(gy + i) * slope(f, a, gr_load(kept + i));
+        gr_store(gx + i, accumulate ? gr_load(gx + i) + g : g);
+    }
+    if (i < count) {
+        int rest = (int)(count - i);
+        gr_vec g = gr_load_part(gy + i, rest) * slope(f, a, gr_load_part(kept + i, rest));
+        gr_store_part(gx + i, accumulate ? gr_load_part(gx + i, rest) + g : g, rest);
+    }
+}
+
+static void activation_backward(enum gr_activation f, float a, int64_t count, const float *kept,
+                                const float *gy, float *gx, bool accumulate) {
+#define BODY(constant)                                                                                       \
+    if (accumulate)                                                                                          \
+        backward_loop(constant, a, count, kept, gy, gx, true);                                               \
+    else                                                                                                     \
+        backward_loop(constant, a, count, kept, gy, gx, false)
+    EACH_ACTIVATION(f, BODY)
+#undef BODY
+}
+
+static void add(int64_t count, const float *a, const float *b, float *y) {
+    for (int64_t i = 0; i < count; i++)
+        y[i] = a[i] + b[i];
+}
+
+static void multiply(int64_t count, const float *a, const float *b, float *y) {
+    for (int64_t i = 0; i < count; i++)
+        y[i] = a[i] * b[i];
+}
+
+static void scale(int64_t count, float factor, const float *x, float *y) {
+    for (int64_t i = 0; i < count; i++)
+        y[i] = factor * x[i];
+}
+
+static void scale_shift(int64_t rows, int c, const float *x, const float *factor, const float *shift,
+                        float *y) {
+    for (int64_t row = 0; row < rows; row++, x += c, y += c) {
+        int j = 0;
+        for (; j < c; j += GR_W) {
+            gr_vec v = gr_load_upto(x + j, c - j) * gr_load_upto(factor + j, c - j);
+            gr_store_upto(y + j, shift ? v + gr_load_upto(shift + j, c - j) : v, c - j);
+        }
+    }
+}
+
+static void channel_multiply_backward(int64_t rows, int c, int ld, const float *x, const float *s,
+                                      const float *gy, float *gx, bool accumulate, float *sums) {
+    for (int64_t row = 0; row < rows; row++) {
+        const float *xr = x + row * ld, *gr = gy + row * ld;
+        if (sums)
+            for (int j = 0; j < c; j++)
+                sums[j] += gr[j] * xr[j];
+        if (!gx)
+            continue;
+        float *out = gx + row * ld;
+        if (accumulate)
+            for (int j = 0; j < c; j++)
+                out[j] += gr[j] * s[j];
+        else
+            for (int j = 0; j < c; j++)
+                out[j] = gr[j] * s[j];
+    }
+}
+
+static void softmax(int64_t rows, int c, const float *x, float *y) {
+    for (int64_t row = 0; row < rows; row++, x += c, y += c) {
+        float largest = x[0];
+        double total = 0;
+        for (int j = 1; j < c; j++)
+            largest = x[j] > largest ? x[j] : largest;
+        for (int j = 0; j < c; j += GR_W)
+            gr_store_upto(y + j, gr_exp(gr_load_upto(x + j, c - j) - largest), c - j);
+        for (int j = 0; j < c; j++)
+            total += y[j];
+        float factor = (float)(1 / total);
+        for (int j = 0; j < c; j++)
+            y[j] *= factor;
+    }
+}
+
+static void softmax_backward(int64_t rows, int c, const float *y, const float *gy, float *gx,
+                             bool accumulate) {
+    for (int64_t row = 0; row < rows; row++, y += c, gy += c, gx += c) {
+        double total = 0;
+        for (int j = 0; j < c; j++)
+            total += (double)gy[j] * y[j];
+        float mean = (float)total;
+        for (int j = 0; j < c; j++) {
+            float g = y[j] * (gy[j] - mean);
+            gx[j] = accumulate ? gx[j] + g : g;
+        }
+    }
+}
+
+static bool all_finite(int64_t count, const float *x) {
+    const int32_t exponent = 0x7f800000;
+    gr_ivec bad = {0};
+    int64_t i = 0;
+    for (; i + GR_W <= count; i += GR_W)
+        bad |= ((gr_ivec)gr_load(x + i) & exponent) == exponent;
+    if (i < count)
+        bad |= ((gr_ivec)gr_load_part(x + i, (int)(count - i)) & exponent) == exponent;
+    int32_t any = 0;
+    for (int lane = 0; lane < GR_W; lane++)
+        any |= bad[lane];
+    return any == 0;
+}
+
+static double sum_squares(int64_t count, const float *x) {
+    enum { LANES = 16 }; /* the same at every level, so that the order of the sum is too */
+    double lanes[LANES] = {0}, total = 0;
+    int64_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        for (int lane = 0; lane < LANES; lane++)
+            lanes[lane] += (double)x[i + lane] * x[i + lane];
+    for (; i < count; i++)
+        total += (double)x[i] * x[i];
+    for (int lane = 0; lane < LANES; lane++)
+        total += lanes[lane];
+    return total;
+}
+
+ALWAYS void epilogue_loop(enum gr_activation f, int64_t rows, int c, int ld, const struct gr_epilogue *e,
+                          const float *residual, float *y) {
+    const float *bias = e->bias;
+    float a = e->a;
+    for (int64_t row = 0; row < rows; row++, y += ld) {
+        for (int j = 0; j < c; j += GR_W) {
+            gr_vec v = gr_load_upto(y + j, c - j);
+            if (bias)
+                v += gr_load_upto(bias + j, c - j);
+            if (residual)
+                v += gr_load_upto(residual + j, c - j);
+            gr_store_upto(y + j, activate(f, a, v), c - j);
+        }
+        residual = residual ? residual + ld : NULL;
+    }
+}
+
+static void epilogue(int64_t rows, int c, int ld, const struct gr_epilogue *e, const float *residual,
+                     float *y) {
+#define BODY(constant) epilogue_loop(constant, rows, c, ld, e, residual, y)
+    EACH_ACTIVATION(e->activation, BODY)
+#undef BODY
+}
+
+static void transpose(int rows, int columns, const float *x, int64_t ldx, float *y, int64_t ldy) {
+    enum { TILE = 16 };
+    int i = 0;
+    for (; i + TILE <= rows; i += TILE) {
+        int j = 0;
+        for (; j + TILE <= columns; j += TILE) {
+            const float *from = x + (int64_t)j * ldx + i;
+            float *to = y + (int64_t)i * ldy + j;
+            float tile[TILE][TILE];
+            for (int b = 0; b < TILE; b++)
+                memcpy(tile[b], from + b * ldx, sizeof tile[b]);
+            for (int a = 0; a < TILE; a++)
+                for (int b = 0; b < TILE; b++)
+                    to[a * ldy + b] = tile[b][a];
+        }
+        for (; j < columns; j++)
+            for (int a = i; a < i + TILE; a++)
+                y[a * ldy + j] = x[(int64_t)j * ldx + a];
+    }
+    for (; i < rows; i++)
+        for (int j = 0; j < columns; j++)
+            y[i * ldy + j] = x[(int64_t)j * ldx + i];
+}
+
+const struct gr_elementwise_kernels GR_SIMD_SYMBOL(gr_elementwise_kernels) = {
+    .activation = activation,
+    .activation_backward = activation_backward,
+    .add = add,
+    .multiply = multiply,
+    .scale = scale,
+    .scale_shift = scale_shift,
+    .channel_multiply_backward = channel_multiply_backward,
+    .softmax = softmax,
+    .softmax_backward = softmax_backward,
+    .finite = all_finite,
+    .sum_squares = sum_squares,
+    .epilogue = epilogue,
+    .transpose = transpose,
+};

@@ -1,0 +1,318 @@
+#include "kernels/check_kernels.h"
+
+#include "kernels/convolution.h"
+
+struct sizes {
+    int64_t x, y, w;
+};
+
+static struct sizes sizes_of(const struct gr_convolution *v, int n) {
+    return (struct sizes){(int64_t)n * v->h * v->w * v->c, (int64_t)n * v->oh * v->ow * v->k,
+                          (int64_t)v->k * (v->c / v->groups) * v->kh * v->kw};
+}
+
+/* The three passes by their definition: y, gx and gw are added to; any may be NULL. */
+static void naive(const struct gr_convolution *v, int n, const float *x, const float *w, const float *gy,
+                  double *y, double *gx, double *gw) {
+    int cg = v->c / v->groups, kg = v->k / v->groups;
+    for (int64_t o = 0; o < (int64_t)n * v->oh * v->ow; o++)
+        for (int r = 0; r < v->kh; r++)
+            for (int s = 0; s < v->kw; s++) {
+                int64_t photo = o / v->ow / v->oh;
+                int row = (int)(o / v->ow % v->oh) * v->sh - v->top + r * v->dh;
+                int column = (int)(o % v->ow) * v->sw - v->left + s * v->dw;
+                if (row < 0 || row >= v->h || column < 0 || column >= v->w)
+                    continue;
+                for (int k = 0; k < v->k; k++)
+                    for (int c = 0; c < cg; c++) {
+                        int64_t xi = ((photo * v->h + row) * v->w + column) * v->c + k / kg * cg + c;
+                        int64_t wi = (((int64_t)k * cg + c) * v->kh + r) * v->kw + s, yi = o * v->k + k;
+                        if (y)
+                            y[yi] += (double)x[xi] * w[wi];
+                        if (gx)
+                            gx[xi] += (double)gy[yi] * w[wi];
+                        if (gw)
+                            gw[wi] += (double)gy[yi] * x[xi];
+                    }
+            }
+}
+
+/* One set of results of all passes. */
+struct results {
+    float *y, *gx, *gw, *gb;
+};
+
+struct problem {
+    enum gr_convolution_kernel kernel;
+    struct gr_convolution v;
+    int n;
+    struct gr_epilogue epilogue;
+    const float *x, *w, *gy, *scale, *gx0;
+    bool accumulate;
+};
+
+static void free_results(struct results *r) {
+    gr_free(r->y);
+    gr_free(r->gx);
+    gr_free(r->gw);
+    gr_free(r->gb);
+}
+
+/* Scratch with NaN in it and a guard behind it. */
+static float *new_scratch(const struct problem *p, size_t *floats) {
+    *floats = gr_convolution_scratch(p->kernel, &p->v, p->n) / sizeof(float);
+    float *scratch = unwritten((int64_t)*floats + 16);
+    for (int i = 0; i < 16; i++)
+        scratch[*floats + (size_t)i] = 12345;
+    return scratch;
+}
+
+static struct results run(const struct problem *p, int threads) {
+    struct sizes s = sizes_of(&p->v, p->n);
+    size_t floats, packed = gr_convolution_packed(p->kernel, &p->v);
+    assert_int_equal(gr_threads_set(threads), 0);
+    struct results r = {unwritten(s.y), unwritten(s.x), unwritten(s.w), unwritten(p->v.k)};
+    float *weights = unwritten((int64_t)packed + 1), *scratch = new_scratch(p, &floats);
+
+    weights[packed] = 54321;
+    gr_convolution_pack(p->kernel, &p->v, p->w, p->scale, weights);
+    gr_convolution_forward(p->kernel, &p->v, p->n, p->x, weights, &p->epilogue, r.y, scratch);
+    if (p->accumulate)
+        memcpy(r.gx, p->gx0, sizeof(float) * (size_t)s.x);
+    gr_convolution_backward_data(p->kernel, &p->v, p->n, p->gy, weights, r.gx, p->accumulate, scratch);
+    gr_convolution_backward_weights(p->kernel, &p->v, p->n, p->x, p->gy, r.gw, r.gb, scratch);
+    assert_true(weights[packed] == 54321);
+    for (int i = 0; i < 16; i++)
+        assert_true(scratch[floats + (size_t)i] == 12345);
+    gr_free(weights);
+    gr_free(scratch);
+    return r;
+}
+
+static double activated(enum gr_activation f, double x) {
+    double h = x < -3 ? 0 : x > 3 ? 1 : (x + 3) / 6;
+    switch (f) {
+    case GR_RELU:
+        return x > 0 ? x : 0;
+    case GR_RELU6:
+        return x < 0 ? 0 : x > 6 ? 6 : x;
+    case GR_HARDSWISH:
+        return x * h;
+    default:
+        return x;
+    }
+}
+
+static double inner(int64_t count, const float *a, const float *b) {
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++)
+        sum += (double)a[i] * b[i];
+    return sum;
+}
+
+/* <conv(x), gy> = <x, backward_data(gy)> = <w, backward_weights(x, gy)>, relative to |y| |gy|. */
+static void check_adjoint(const struct problem *p, const struct results *r) {
+    struct sizes s = sizes_of(&p->v, p->n);
+    double one = inner(s.y, r->y, p->gy), two = inner(s.x, p->x, r->gx), three = inner(s.w, p->w, r->gw);
+    double size = sqrt(inner(s.y, r->y, r->y) * inner(s.y, p->gy, p->gy)) + 1e-30;
+    assert_true(fabs(one - two) / size < 1e-5);
+    assert_true(fabs(one - three) / size < 1e-5);
+}
+
+static void check(enum gr_convolution_kernel kernel, struct gr_convolution v, int n, bool dressed) {
+    struct sizes s = sizes_of(&v, n);
+    int64_t wk = s.w / v.k;
+    assert_true(gr_convolution_fits(kernel, &v));
+    float *x = numbers(s.x, 1), *w = numbers(s.w, 2), *gy = numbers(s.y, 3), *bias = numbers(v.k, 4);
+    float *residual = numbers(s.y, 5), *gx0 = numbers(s.x, 6), *scale = numbers(v.k, 7);
+    struct problem p = {.kernel = kernel, .v = v, .n = n, .x = x, .w = w, .gy = gy, .gx0 = gx0};
+    char what[160];
+    snprintf(what, sizeof what,
+             "%s n%d %dx%dx%d -> %dx%dx%d kernel %dx%d stride %d,%d dilation %d groups %d%s",
+             gr_convolution_kernel_name(kernel), n, v.h, v.w, v.c, v.oh, v.ow, v.k, v.kh, v.kw, v.sh, v.sw,
+             v.dh, v.groups, dressed ? " dressed" : "");
+    if (dressed) {
+        p.epilogue = (struct gr_epilogue){bias, residual, (s.y & 1) ? GR_RELU : GR_HARDSWISH, 0};
+        p.accumulate = true;
+        p.scale = scale;
+    }
+    struct results one = run(&p, 1), two = run(&p, 2), again = run(&p, 2);
+    check_same_bits(what, s.y, one.y, two.y);
+    check_same_bits(what, s.x, one.gx, two.gx);
+    check_same_bits(what, s.w, one.gw, two.gw);
+    check_same_bits(what, v.k, one.gb, two.gb);
+    check_same_bits(what, s.y, again.y, two.y);
+    check_same_bits(what, s.x, again.gx, two.gx);
+    check_same_bits(what, s.w, again.gw, two.gw);
+
+    if (!dressed)
+        check_adjoint(&p, &one);
+    double *y = zeros(s.y), *gx = zeros(s.x), *gw = zeros(s.w), *gb = zeros(v.k);
+    for (int64_t i = 0; dressed && i < s.w; i++)
+        w[i] *= scale[i / wk];
+    for (int64_t i = 0; dressed && i < s.x; i++)
+        gx[i] = gx0[i];
+    naive(&v, n, x, w, gy, y, gx, gw);
+    for (int64_t i = 0; i < s.y; i++) {
+        gb[i % v.k] += gy[i];
+        if (dressed)
+            y[i] = activated(p.epilogue.activation, y[i] + bias[i % v.k] + residual[i]);
+    }
+    check_close(what, s.y, two.y, y, 2e-6);
+    check_close(what, s.x, two.gx, gx, 2e-6);
+    check_close(what, s.w, two.gw, gw, 5e-6);
+    check_close(what, v.k, two.gb, gb, 5e-6);
+
+    free_results(&one);
+    free_results(&two);
+    free_results(&again);
+    float *arrays[] = {x, w, gy, bias, residual, gx0, scale};
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
+        gr_free(arrays[i]);
+    double *doubles[] = {y, gx, gw, gb};
+    for (size_t i = 0; i < sizeof doubles / sizeof *doubles; i++)
+        gr_free(doubles[i]);
+}
+
+/* Padding before and after; the output size follows. */
+static struct gr_convolution geometry(int h, int w, int c, int k, int kernel, int stride, int dilation,
+                                      int before, int after, int groups) {
+    int reach = (kernel - 1) * dilation + 1;
+    struct gr_convolution v = {.h = h,
+                               .w = w,
+                               .c = c,
+                               .oh = (h + before + after - reach) / stride + 1,
+                               .ow = (w + before + after - reach) / stride + 1,
+                               .k = k,
+                               .kh = kernel,
+                               .kw = kernel,
+                               .sh = stride,
+                               .sw = stride,
+                               .dh = dilation,
+                               .dw = dilation,
+                               .top = before,
+                               .left = before,
+                               .groups = groups};
+    return v;
+}
+
+static void both(enum gr_convolution_kernel kernel, struct gr_convolution v, int n) {
+    check(kernel, v, n, false);
+    check(kernel, v, n, true);
+}
+
+static const int extents[] = {1, 3, 7, 14, 15};
+static const int widths[] = {1, 3, 16, 17, 64};
+
+enum { EXTENTS = 5, WIDTHS = 5 };
+
+static void test_pointwise(void **state) {
+    (void)state;
+    for (int e = 0; e < EXTENTS; e++)
+        for (int a = 0; a < WIDTHS; a++)
+            for (int b = 0; b < WIDTHS; b++)
+                both(GR_CONV_POINTWISE,
+                     geometry(extents[e], extents[(e + a) % EXTENTS], widths[a], widths[b], 1, 1, 1, 0, 0, 1),
+                     1 + (a + b) % 3);
+    both(GR_CONV_POINTWISE, geometry(14, 14, 256, 320, 1, 1, 1, 0, 0, 1), 4);
+    both(GR_CONV_POINTWISE, geometry(7, 7, 512, 256, 1, 1, 1, 0, 0, 1), 1);
+}
+
+static void test_gemm_sizes(void **state) {
+    (void)state;
+    for (int e = 0; e < EXTENTS; e++)
+        for (int a = 0; a < WIDTHS; a++)
+            for (int b = 0; b < WIDTHS; b++)
+                both(GR_CONV_GEMM,
+                     geometry(extents[e], extents[(e + b) % EXTENTS], widths[a], widths[b], 3, 1 + a % 3, 1,
+                              1, 1, 1),
+                     1 + (a + b) % 2);
+}
+
+static void test_gemm_geometries(void **state) {
+    (void)state;
+    for (int stride = 1; stride <= 3; stride++)
+        for (int dilation = 1; dilation <= 3; dilation++)
+            for (int kernel = 1; kernel <= 5; kernel++) {
+                int before = kernel / 2 * dilation, after = before > 0 ? before - 1 : 0;
+                both(GR_CONV_GEMM, geometry(15, 14, 6, 9, kernel, stride, dilation, before, before, 3), 2);
+                both(GR_CONV_GEMM, geometry(14, 15, 5, 17, kernel, stride, dilation, after, before, 1), 2);
+                both(GR_CONV_GEMM, geometry(15, 15, 8, 8, kernel, stride, dilation, before + 1, before, 1),
+                     1);
+            }
+    both(GR_CONV_GEMM, geometry(3, 3, 5, 4, 7, 1, 1, 3, 3, 1), 2); /* kernel larger than the photo */
+    both(GR_CONV_GEMM, geometry(3, 4, 5, 4, 7, 2, 2, 6, 6, 1), 2);
+    both(GR_CONV_GEMM, geometry(15, 15, 16, 16, 3, 1, 1, 1, 1, 16), 2); /* depthwise by products */
+    both(GR_CONV_GEMM, geometry(31, 33, 3, 64, 7, 2, 1, 3, 3, 1), 2);   /* the stem of ResNet */
+    struct gr_convolution oblong = {.h = 9,
+                                    .w = 15,
+                                    .c = 4,
+                                    .oh = 9,
+                                    .ow = 5,
+                                    .k = 6,
+                                    .kh = 1,
+                                    .kw = 5,
+                                    .sh = 1,
+                                    .sw = 3,
+                                    .dh = 1,
+                                    .dw = 1,
+                                    .left = 2,
+                                    .groups = 2};
+    both(GR_CONV_GEMM, oblong, 2);
+}
+
+static void test_gemm_large(void **state) {
+    (void)state;
+    both(GR_CONV_GEMM, geometry(28, 28, 64, 64, 3, 1, 1, 1, 1, 1), 2);
+    both(GR_CONV_GEMM, geometry(14, 14, 64, 128, 3, 2, 1, 1, 1, 1), 4);
+    both(GR_CONV_GEMM, geometry(7, 7, 256, 256, 3, 1, 1, 1, 1, 1), 3);
+    both(GR_CONV_GEMM, geometry(14, 14, 96, 96, 3, 1, 1, 1, 1, 8), 2);
+    both(GR_CONV_GEMM, geometry(14, 14, 128, 64, 1, 2, 1, 0, 0, 1), 4);
+}
+
+static void test_depthwise(void **state) {
+    (void)state;
+    for (int e = 0; e < EXTENTS; e++)
+        for (int a = 0; a < WIDTHS; a++)
+            for (int kernel = 3; kernel <= 5; kernel += 2)
+                for (int stride = 1; stride <= 3; stride++) {
+                    int h = extents[e], w = extents[(e + stride) % EXTENTS], pad = kernel / 2;
+                    both(GR_CONV_DEPTHWISE,
+                         geometry(h, w, widths[a], widths[a], kernel, stride, 1, pad, pad, widths[a]), 2);
+                }
+    for (int dilation = 1; dilation <= 3; dilation++)
+        for (int kernel = 1; kernel <= 8; kernel++)
+            for (int stride = 1; stride <= 3; stride++)
+                both(GR_CONV_DEPTHWISE,
+                     geometry(14, 15, 24, 24, kernel, stride, dilation, kernel / 2 * dilation,
+                              (kernel - 1) * dilation, 24),
+                     1);
+    both(GR_CONV_DEPTHWISE, geometry(56, 56, 40, 40, 3, 2, 1, 0, 1, 40), 2); /* TensorFlow's "same" */
+    both(GR_CONV_DEPTHWISE, geometry(28, 28, 72, 72, 5, 2, 1, 1, 2, 72), 2);
+}
+
+static void test_cost(void **state) {
+    struct gr_convolution v = geometry(14, 14, 64, 64, 1, 1, 1, 0, 0, 1),
+                          d = geometry(14, 14, 64, 64, 3, 1, 1, 1, 1, 64);
+    (void)state;
+    assert_true(gr_convolution_cost(GR_CONV_POINTWISE, &v, 8, 2) <
+                gr_convolution_cost(GR_CONV_GEMM, &v, 8, 2));
+    assert_true(gr_convolution_cost(GR_CONV_DEPTHWISE, &d, 8, 2) <
+                gr_convolution_cost(GR_CONV_GEMM, &d, 8, 2));
+    assert_true(gr_convolution_cost(GR_CONV_GEMM, &v, 8, 2) < gr_convolution_cost(GR_CONV_GEMM, &v, 16, 2));
+    assert_false(gr_convolution_fits(GR_CONV_POINTWISE, &d));
+    assert_false(gr_convolution_fits(GR_CONV_DEPTHWISE, &v));
+}
+
+static int group(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_pointwise),       cmocka_unit_test(test_gemm_sizes),
+        cmocka_unit_test(test_gemm_geometries), cmocka_unit_test(test_gemm_large),
+        cmocka_unit_test(test_depthwise),       cmocka_unit_test(test_cost),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(void) {
+    return every_level(group);
+}
