@@ -186,7 +186,7 @@ static void softmax_one(void *context, int64_t lane) {
         y[i * to] = job->flag ? y[i * to] - shift : y[i * to] * scale;
 }
 
-int gr_softmax(struct gr_tensor *out, const struct gr_tensor *tensor, int dim, bool logarithm) {
+int gr_tensor_softmax(struct gr_tensor *out, const struct gr_tensor *tensor, int dim, bool logarithm) {
     struct lane_job job = {.tensor = tensor, .out = out, .dim = dim, .flag = logarithm};
     GR_TRY(gr_float_check(tensor));
     GR_TRY(gr_dim_check(tensor, dim));

@@ -38,6 +38,6 @@ int gr_topk(struct gr_tensor *indices, struct gr_tensor *values, const struct gr
             int64_t k, bool largest);
 
 /* exp(x) / sum(exp(x)) along a dimension, or its logarithm. */
-int gr_softmax(struct gr_tensor *out, const struct gr_tensor *tensor, int dim, bool logarithm);
+int gr_tensor_softmax(struct gr_tensor *out, const struct gr_tensor *tensor, int dim, bool logarithm);
 
 #endif
