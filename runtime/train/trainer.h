@@ -1,0 +1,55 @@
+/* A trainer: network, loss, optimiser and schedule, one step at a time. It compiles the plan when the network
+ * has changed, so freezing, unfreezing and rates take effect at the next step. */
+#ifndef GRAFT_TRAIN_TRAINER_H
+#define GRAFT_TRAIN_TRAINER_H
+
+#include "plan/plan.h"
+#include "train/loss.h"
+#include "train/optimizer.h"
+#include "train/schedule.h"
+
+struct gr_trainer_options {
+    struct gr_loss loss; /* for every head; its class_weights and payload stay the caller's */
+    struct gr_optimizer_options optimizer;
+    struct gr_schedule schedule;
+    int64_t steps; /* of the whole training, for the schedule; 0: no end, the schedule stays at its start */
+    int64_t epoch_steps; /* steps in an epoch, for schedules that count epochs; 0: none */
+    float clip;          /* largest global norm of the gradients; 0: no clipping */
+    uint64_t seed, fit;  /* of the random streams: with the number of the step they name each dropout mask */
+    int capacity; /* photos in the largest batch, if known: saves compiling again; 0: grow when needed */
+};
+
+struct gr_trainer;
+
+/* The network must outlive the trainer. */
+int gr_trainer_create(struct gr_trainer **out, struct gr_network *net,
+                      const struct gr_trainer_options *options);
+void gr_trainer_free(struct gr_trainer *trainer); /* NULL is allowed */
+
+/* One step on n photos: x [n,h,w,c] of shape `input`, targets [n,k] in the order of the network's classes.
+ * *loss becomes main + sum of weight * auxiliary. A loss or gradient that is not finite is GR_ERROR_NUMBER,
+ * naming the step: then parameters, statistics and optimiser are as before the step, and so is the step's
+ * number. */
+int gr_trainer_step(struct gr_trainer *trainer, int n, struct gr_shape input, const float *x, int k,
+                    const float *targets, double *loss);
+
+/* Losses of the last step, one a head: the main one, then net->aux in order. */
+const double *gr_trainer_losses(const struct gr_trainer *trainer, int *count);
+/* Logits of the last step's main classifier [n,k], valid until the next step; NULL before the first. */
+const float *gr_trainer_logits(const struct gr_trainer *trainer);
+/* Global norm of the last step's gradients, before clipping. */
+double gr_trainer_norm(const struct gr_trainer *trainer);
+/* Learning rate of the next step, before the layers' own factors. */
+double gr_trainer_lr(const struct gr_trainer *trainer);
+/* Another base rate from the next step on (> 0). */
+int gr_trainer_set_lr(struct gr_trainer *trainer, float lr);
+
+int64_t gr_trainer_steps(const struct gr_trainer *trainer); /* steps done */
+void gr_trainer_set_steps(struct gr_trainer *trainer, int64_t steps);
+struct gr_network *gr_trainer_network(const struct gr_trainer *trainer);
+struct gr_optimizer *gr_trainer_optimizer(const struct gr_trainer *trainer);
+const struct gr_trainer_options *gr_trainer_options(const struct gr_trainer *trainer);
+/* Compiles now for n photos of this shape, as the first step would; *plan is the trainer's. */
+int gr_trainer_plan(struct gr_trainer *trainer, int n, struct gr_shape input, struct gr_plan **plan);
+
+#endif
