@@ -10,6 +10,7 @@
 #include "base/random.h"
 #include "base/text.h"
 #include "data/image.h"
+#include "data/resize.h"
 #include "net/network.h"
 
 /* What may happen to a photo; all zero: nothing. */
@@ -70,6 +71,11 @@ int gr_photo_finish(const struct gr_photo *photo, struct gr_shape input,
 /* Both halves without chance: what `predict` feeds. */
 int gr_preprocess(const struct gr_image *image, struct gr_shape input,
                   const struct gr_preprocessing *preprocessing, float *out);
+
+/* The preprocessing of a network whose input side is changed from `own` to `input`: the short side before the
+ * crop grows or shrinks with it. */
+struct gr_preprocessing gr_preprocessing_for(const struct gr_preprocessing *preprocessing,
+                                             struct gr_shape own, struct gr_shape input);
 
 /* Mixing weight in [0.5, 1] of a batch: Beta(alpha, alpha), folded, keyed like a photo by the batch's number.
  */

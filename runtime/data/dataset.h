@@ -107,8 +107,11 @@ int gr_data_idx(struct gr_dataset **out, const char *dir, const char *const *nam
                 const struct gr_data_options *options);
 
 struct gr_data_item {
-    const char *image; /* path */
-    const char *label; /* class name */
+    const char *image;         /* path */
+    const char *label;         /* class name, or NULL: */
+    const char *const *labels; /* several names a photo (then for all items) */
+    int label_count;
+    int set; /* GR_TRAIN, GR_VAL, GR_TEST; -1: by hash, as options->val says */
 };
 /* Photos from anywhere. */
 int gr_data_list(struct gr_dataset **out, const struct gr_data_item *items, int64_t count,
@@ -116,12 +119,14 @@ int gr_data_list(struct gr_dataset **out, const struct gr_data_item *items, int6
 
 void gr_data_free(struct gr_dataset *data);
 
-/* A copy with at most `per_class` training photos of each class, drawn by `seed`; val and test stay whole. */
-int gr_data_take(struct gr_dataset **out, const struct gr_dataset *data, int64_t per_class, uint64_t seed);
+/* A copy whose training set holds only these of its own samples (a set of `data`); val and test stay. */
+int gr_data_with(struct gr_dataset **out, const struct gr_dataset *data, const struct gr_set *train);
 
 /* A set of one's own: copies `samples`. Release by gr_set_free (the three of a data set are its own). */
 int gr_set_create(struct gr_set **out, struct gr_dataset *data, enum gr_set_kind kind, const int64_t *samples,
                   int64_t count);
+/* At most `per_class` photos of each class, drawn by `seed`, in the set's order. GR_ERROR_OPTION below 1, and
+ * with several labels a photo. */
 int gr_set_take(struct gr_set **out, const struct gr_set *set, int64_t per_class, uint64_t seed);
 void gr_set_free(struct gr_set *set);
 
