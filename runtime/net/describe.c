@@ -19,7 +19,7 @@ static bool put(cJSON *object, const char *key, cJSON *value) {
 }
 
 static cJSON *write_strings(char *const *strings, int count) {
-    return cJSON_CreateStringArray((const char *const *)strings, count);
+    return count ? cJSON_CreateStringArray((const char *const *)strings, count) : cJSON_CreateArray();
 }
 
 static cJSON *write_layer(const struct gr_layer *layer) {
