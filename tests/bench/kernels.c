@@ -1,0 +1,226 @@
+/* Times the numeric kernels: convolutions in their three passes (GFLOP/s), then what is bound by memory
+ * (GB/s). Prints the median of RUNS runs with all threads. `kernels [BATCH]`; results themselves are checked
+ * by tests/c/kernels. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/memory.h"
+#include "base/threads.h"
+#include "kernels/convolution.h"
+#include "kernels/elementwise.h"
+#include "kernels/norm.h"
+#include "kernels/pool.h"
+
+enum { RUNS = 9 };
+
+static double now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static int by_size(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *times) {
+    qsort(times, RUNS, sizeof *times, by_size);
+    return times[RUNS / 2];
+}
+
+static float *filled(size_t count) {
+    float *x = gr_alloc(sizeof(float) * (count + 1));
+    if (!x) {
+        fprintf(stderr, "not enough memory for %zu floats\n", count);
+        exit(1);
+    }
+    for (size_t i = 0; i < count; i++)
+        x[i] = (float)(i * 2654435761u >> 8 & 0xffff) / 65536.0f - 0.5f;
+    return x;
+}
+
+struct layer {
+    const char *name;
+    enum gr_convolution_kernel kernel;
+    int size, c, k, extent, stride;
+};
+
+static const struct layer layers[] = {
+    {"56x56x64 3x3", GR_CONV_GEMM, 56, 64, 64, 3, 1},
+    {"28x28x128 3x3", GR_CONV_GEMM, 28, 128, 128, 3, 1},
+    {"14x14x256 3x3", GR_CONV_GEMM, 14, 256, 256, 3, 1},
+    {"7x7x512 3x3", GR_CONV_GEMM, 7, 512, 512, 3, 1},
+    {"224x224x3-64 7x7/2", GR_CONV_GEMM, 224, 3, 64, 7, 2},
+    {"56x56x64-128 3x3/2", GR_CONV_GEMM, 56, 64, 128, 3, 2},
+    {"56x56x64-128 1x1/2", GR_CONV_GEMM, 56, 64, 128, 1, 2},
+    {"56x56x64-256 1x1", GR_CONV_POINTWISE, 56, 64, 256, 1, 1},
+    {"14x14x1024-256 1x1", GR_CONV_POINTWISE, 14, 1024, 256, 1, 1},
+    {"112x112x32-16 1x1", GR_CONV_POINTWISE, 112, 32, 16, 1, 1},
+    {"112x112x32 depthwise", GR_CONV_DEPTHWISE, 112, 32, 32, 3, 1},
+    {"112x112x96 depthw./2", GR_CONV_DEPTHWISE, 112, 96, 96, 3, 2},
+    {"28x28x240 depthw. 5x5", GR_CONV_DEPTHWISE, 28, 240, 240, 5, 1},
+};
+
+static void time_layer(const struct layer *l, int n) {
+    int pad = l->extent / 2, out = (l->size + 2 * pad - l->extent) / l->stride + 1;
+    struct gr_convolution v = {l->size,   l->size,   l->c, out, out, l->k, l->extent, l->extent,
+                               l->stride, l->stride, 1,    1,   pad, pad,  1};
+    v.groups = l->kernel == GR_CONV_DEPTHWISE ? l->c : 1;
+    size_t inputs = (size_t)n * l->size * l->size * l->c, outputs = (size_t)n * out * out * l->k;
+    size_t weights = (size_t)l->k * (l->c / v.groups) * l->extent * l->extent;
+    float *x = filled(inputs), *y = filled(outputs), *w = filled(weights), *gx = filled(inputs);
+    float *gw = filled(weights), *packed = filled(gr_convolution_packed(l->kernel, &v));
+    float *scratch = filled(gr_convolution_scratch(l->kernel, &v, n) / sizeof(float));
+    struct gr_epilogue epilogue = {NULL, NULL, GR_RELU, 0};
+    double times[4][RUNS], flops = 2.0 * (double)outputs * (l->c / v.groups) * l->extent * l->extent;
+
+    for (int run = -1; run < RUNS; run++) { /* the first one warms up */
+        int at = run < 0 ? 0 : run;
+        double start = now();
+        gr_convolution_pack(l->kernel, &v, w, NULL, packed);
+        double packing = now();
+        gr_convolution_forward(l->kernel, &v, n, x, packed, &epilogue, y, scratch);
+        double forward = now();
+        gr_convolution_backward_data(l->kernel, &v, n, y, packed, gx, false, scratch);
+        double data = now();
+        gr_convolution_backward_weights(l->kernel, &v, n, x, y, gw, NULL, scratch);
+        times[0][at] = packing - start;
+        times[1][at] = forward - packing;
+        times[2][at] = data - forward;
+        times[3][at] = now() - data;
+    }
+    double pass[3];
+    for (int i = 0; i < 3; i++)
+        pass[i] = median(times[i + 1]);
+    printf("%-22s %8.1f %8.1f %8.1f  %8.2f %8.2f %8.2f %8.2f %8.2f\n", l->name, flops / pass[0] / 1e9,
+           flops / pass[1] / 1e9, flops / pass[2] / 1e9, 1e3 * pass[0], 1e3 * pass[1], 1e3 * pass[2],
+           1e3 * median(times[0]), 1e3 * gr_convolution_cost(l->kernel, &v, n, gr_threads()));
+    float *arrays[] = {x, y, w, gx, gw, packed, scratch};
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
+        gr_free(arrays[i]);
+}
+
+/* Arrays of [rows, c] for the kernels that are bound by memory. */
+struct arrays {
+    int n, size, c;
+    int64_t rows;
+    float *x, *y, *z;
+    float *channel[4];
+    uint8_t *bytes;
+};
+
+static void run_statistics(struct arrays *a) {
+    gr_channel_statistics(a->rows, a->c, a->x, a->channel[0], a->channel[1]);
+}
+
+static void run_norm_backward(struct arrays *a) {
+    gr_batch_norm_backward(a->rows, a->c, a->x, a->channel[0], a->channel[1], a->channel[1], a->y, a->z,
+                           false, a->channel[2], a->channel[3]);
+}
+
+static void run_scale_shift(struct arrays *a) {
+    gr_scale_shift(a->rows, a->c, a->x, a->channel[0], a->channel[1], a->y);
+}
+
+static void run_relu(struct arrays *a) {
+    gr_activation_forward(GR_RELU, 0, a->rows * a->c, a->x, a->y);
+}
+
+static void run_relu_backward(struct arrays *a) {
+    gr_activation_backward(GR_RELU, 0, a->rows * a->c, a->x, a->y, a->z, false);
+}
+
+static void run_silu(struct arrays *a) {
+    gr_activation_forward(GR_SILU, 0, a->rows * a->c, a->x, a->y);
+}
+
+static void run_add(struct arrays *a) {
+    gr_add(a->rows * a->c, a->x, a->y, a->z);
+}
+
+static struct gr_pooling pooling(const struct arrays *a) {
+    return (struct gr_pooling){a->size, a->size, a->c, a->size / 2, a->size / 2, 3, 3,
+                               2,       2,       1,    1,           1,           1, false};
+}
+
+static void run_max_pool(struct arrays *a) {
+    struct gr_pooling p = pooling(a);
+    gr_max_pool_forward(&p, a->n, a->x, a->y, a->bytes);
+}
+
+static void run_max_pool_backward(struct arrays *a) {
+    struct gr_pooling p = pooling(a);
+    gr_max_pool_backward(&p, a->n, a->bytes, a->y, a->z, false);
+}
+
+static void run_global_pool(struct arrays *a) {
+    gr_adaptive_avg_forward(a->n, a->size, a->size, a->c, 1, 1, a->x, a->y);
+}
+
+static const struct {
+    const char *name;
+    void (*run)(struct arrays *arrays);
+    double floats; /* read and written for each float of x, at least */
+} streams[] = {
+    {"channel statistics", run_statistics, 1},
+    {"batch norm backward", run_norm_backward, 5},
+    {"scale and shift", run_scale_shift, 2},
+    {"relu", run_relu, 2},
+    {"relu backward", run_relu_backward, 3},
+    {"silu", run_silu, 2},
+    {"add", run_add, 3},
+    {"max pool 3x3/2", run_max_pool, 1.3125},
+    {"its backward", run_max_pool_backward, 1.3125},
+    {"global average pool", run_global_pool, 1},
+};
+
+static void time_streams(int n, int size, int c) {
+    struct arrays a = {.n = n, .size = size, .c = c, .rows = (int64_t)n * size * size};
+    size_t count = (size_t)a.rows * (size_t)c;
+    a.x = filled(count);
+    a.y = filled(count);
+    a.z = filled(count);
+    a.bytes = gr_calloc(count, 1);
+    for (int i = 0; i < 4; i++)
+        a.channel[i] = filled((size_t)c);
+    printf("\n%dx%dx%dx%d, %.0f MB  %19s %8s\n", n, size, size, c, 4e-6 * (double)count, "GB/s", "ms");
+    for (size_t i = 0; i < sizeof streams / sizeof *streams; i++) {
+        double times[RUNS];
+        for (int run = -1; run < RUNS; run++) {
+            double start = now();
+            streams[i].run(&a);
+            times[run < 0 ? 0 : run] = now() - start;
+        }
+        double time = median(times);
+        printf("%-40s %6.1f %8.2f\n", streams[i].name, 4e-9 * streams[i].floats * (double)count / time,
+               1e3 * time);
+    }
+    for (int i = 0; i < 4; i++)
+        gr_free(a.channel[i]);
+    gr_free(a.x);
+    gr_free(a.y);
+    gr_free(a.z);
+    gr_free(a.bytes);
+}
+
+int main(int argc, char **argv) {
+    int n = argc > 1 ? atoi(argv[1]) : 16;
+    if (n < 1) {
+        fprintf(stderr, "kernels: the batch size must be a number from 1 up, not \"%s\"\n", argv[1]);
+        return 2;
+    }
+    printf("%s, %s, %d threads, batch %d\n", gr_simd_name(), gr_blas_name(), gr_threads(), n);
+    for (double start = now(); now() - start < 0.3;) /* the clock takes a moment to rise */
+        time(NULL);
+    printf("%-22s %26s  %26s\n", "", "GFLOP/s", "ms");
+    printf("%-22s %8s %8s %8s  %8s %8s %8s %8s %8s\n", "", "forward", "data", "weights", "forward", "data",
+           "weights", "packing", "model");
+    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
+        time_layer(&layers[i], n);
+    time_streams(n, 112, 64);
+    time_streams(n, 14, 256);
+    return 0;
+}
