@@ -299,7 +299,7 @@ static struct gradient plan_gradient(const struct gr_convolution *conv, int n) {
     while (g.slots > 1 && g.pixels < g.slots * 128)
         g.slots /= 2;
     g.row_parts = floats > 1 << 16 ? conv->kh : 1;
-    g.slot_pixels = gr_pieces(g.pixels, g.slots);
+    g.slot_pixels = g.pixels > 0 ? gr_pieces(g.pixels, g.slots) : 1;
     int tap_rows = (int)gr_pieces(conv->kh, g.row_parts), row_floats = conv->kw * forward.inner;
     g.block = block_of(tap_rows, row_floats);
     g.block = gr_pieces(g.slot_pixels, gr_pieces(g.slot_pixels, g.block));
