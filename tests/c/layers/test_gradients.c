@@ -7,8 +7,8 @@
 #include "base/random.h"
 
 enum { TRIES = 12 };
-static const double tolerance =
-    4e-3; /* of the gradient's length: the slope along a direction of unit variance */
+/* Of the gradient's length, which is the slope along a direction of unit variance. */
+static const double tolerance = 1e-2;
 static const float steps[] = {1e-3f, 3e-4f, 3e-3f};
 
 struct slope {
