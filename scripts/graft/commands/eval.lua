@@ -1,0 +1,84 @@
+-- graft eval MODEL DATA
+
+local core = require "graft.core"
+local context = require "graft.context"
+local options = require "graft.options"
+local format = require "graft.format"
+local network = require "graft.network"
+local data = require "graft.data"
+local trainer = require "graft.trainer"
+local report = require "graft.report"
+local progress = require "graft.progress"
+
+local command = {}
+
+-- A folder, a CSV file or a folder of IDX files, whatever the path is.
+function command.open_data(path, choices)
+   local stat = core.stat(path)
+   if not stat then
+      core.error("data", path .. ": no such folder")
+   end
+   if stat.kind == "file" then
+      return data.csv(path, choices)
+   end
+   for _, name in ipairs(core.list(path)) do
+      if name:match("%-idx3%-ubyte") then
+         return data.idx(path, choices)
+      end
+   end
+   return data.folder(path, choices)
+end
+
+local function pick(d, wanted)
+   if wanted then
+      return d[wanted], wanted
+   end
+   for _, name in ipairs { "test", "val" } do
+      if #d[name] > 0 then
+         return d[name], name
+      end
+   end
+   return d.train, "train"
+end
+
+function command.main(args)
+   local given, rest = options.read(args, { set = { type = "choice", choices = { "train", "val", "test" } },
+      batch_size = { type = "integer", min = 1 } }, "graft eval")
+   if #rest ~= 2 then
+      options.usage("graft eval needs a model and data: graft eval MODEL DATA [--set train|val|test]")
+   end
+   local net = network.load(rest[1])
+   local d = command.open_data(rest[2], { classes = net.classes })
+   local set, name = pick(d, given.set)
+   if #set == 0 then
+      core.error("data", ("%s: the %s set is empty"):format(rest[2], name))
+   end
+   local bar = progress.bar("evaluating", #set)
+   local result = trainer.evaluate(net, set, { batch_size = given.batch_size, progress = function(done)
+      bar:step(done - bar.done)
+   end })
+   bar:clear()
+   if context.json then
+      local heads = {}
+      for i, head in ipairs(result.heads or {}) do
+         heads[i] = head
+      end
+      print(core.json({ accuracy = result.accuracy, top5 = result.top5 or core.null, loss = result.loss,
+         classes = core.array(result.classes), confusion = core.array(result.confusion), heads = core.array(heads),
+         photos = #set, set = name }, 2))
+      return 0
+   end
+   local right = math.floor(result.accuracy * #set + 0.5)
+   local low, high = format.interval(right, #set)
+   print(("%s of %s, %s\n"):format(name, rest[2], format.plural(#set, "photo")))
+   print(("accuracy  %.3f (%d of %d; 95 %% interval %.2f-%.2f)%s   loss %.3f\n"):format(result.accuracy, right, #set, low,
+      high, result.top5 and #net.classes > 5 and ("   top-5 %.3f"):format(result.top5) or "", result.loss))
+   print(report.classes(result))
+   local matrix = report.confusion(result)
+   if matrix then
+      print("\n" .. matrix)
+   end
+   return 0
+end
+
+return command

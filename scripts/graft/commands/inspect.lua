@@ -1,0 +1,180 @@
+-- graft inspect FILE: weights, model, photo, lock, run folder or a folder of photos, explained.
+
+local core = require "graft.core"
+local context = require "graft.context"
+local options = require "graft.options"
+local format = require "graft.format"
+
+local command = {}
+
+local function say(document, text)
+   print(context.json and core.json(document, 2) or text)
+   return 0
+end
+
+local function total(tensors)
+   local count = 0
+   for _, tensor in ipairs(tensors) do
+      local size = 1
+      for _, n in ipairs(tensor.shape) do
+         size = size * n
+      end
+      count = count + size
+   end
+   return count
+end
+
+local function tensor_lines(tensors, all)
+   local rows = { { "tensor", "shape", "type" } }
+   for i, tensor in ipairs(tensors) do
+      if all or i <= 8 or i > #tensors - 4 then
+         rows[#rows + 1] = { core.printable(tensor.name), format.shape(tensor.shape), tensor.dtype }
+      elseif i == 9 then
+         rows[#rows + 1] = { ("... %d more (--layers shows all)"):format(#tensors - 12), "", "" }
+      end
+   end
+   return format.columns(rows, "lll", "  ")
+end
+
+local function inspect_weights(path, given)
+   local weights <close> = core.weights(path)
+   local tensors, metadata = weights:tensors(), weights:metadata()
+   local document = { kind = "weights", format = weights:format(), tensors = core.array(tensors),
+      parameters = total(tensors), sha256 = core.digest_file(path) }
+   local lines = { ("%s: %s, %s, %s numbers, sha256 %s"):format(core.printable(path), weights:format(),
+      format.plural(#tensors, "tensor"), format.count(document.parameters), document.sha256:sub(1, 12) .. "..") }
+   local spec = require("graft.models").recognise(tensors)
+   if metadata["graft.network"] or spec then
+      context.quiet = true
+      local net = require("graft.network").load(path)
+      document.kind = metadata["graft.network"] and "model" or "weights"
+      document.architecture, document.classes = net.name, core.array(net.classes)
+      lines[#lines + 1] = document.kind == "model" and "a model: architecture, classes and preprocessing are in it"
+         or "plain weights, recognised as " .. net.name
+      lines[#lines + 1] = net:summary(given.layers and "*" or nil)
+      local shown = table.concat(net.classes, ", ", 1, math.min(8, #net.classes))
+      lines[#lines + 1] = "classes   " .. shown .. (#net.classes > 8 and " ..." or "")
+      lines[#lines + 1] = "next      graft predict " .. path .. " PHOTO"
+   else
+      lines[#lines + 1] = "no architecture that Graft knows"
+      lines[#lines + 1] = tensor_lines(tensors, given.layers)
+   end
+   return say(document, table.concat(lines, "\n"))
+end
+
+local function inspect_image(path)
+   local width, height = core.image_size(path)
+   core.image_load(path)
+   return say({ kind = "photo", width = width, height = height, bytes = core.stat(path).size },
+      ("%s: photo, %d x %d pixels, %s; decodes to its end"):format(core.printable(path), width, height,
+         format.bytes(core.stat(path).size)))
+end
+
+local function inspect_lock(path)
+   local lock = core.parse_json(core.read(path))
+   local rows = {}
+   for _, key in ipairs { "graft", "seed", "threads", "cpu", "blas", "recipe", "digest" } do
+      if lock[key] ~= nil and lock[key] ~= core.null then
+         rows[#rows + 1] = { key, tostring(lock[key]) }
+      end
+   end
+   for _, file in ipairs(lock.weights or {}) do
+      rows[#rows + 1] = { "weights", file.file .. "  sha256 " .. file.sha256:sub(1, 12) .. ".." }
+   end
+   for _, listing in ipairs(lock.data or {}) do
+      rows[#rows + 1] = { "data", ("%s  %d train, %d val  sha256 %s.."):format(listing.name, listing.train, listing.val,
+         listing.sha256:sub(1, 12)) }
+   end
+   return say({ kind = "lock", lock = lock }, path .. ": the lock of a run\n" .. format.columns(rows, "ll", "  "))
+end
+
+local function inspect_run(path)
+   local text = core.stat(path .. "/report.txt") and core.read(path .. "/report.txt") or "not finished yet\n"
+   local files = core.list(path)
+   return say({ kind = "run", files = core.array(files), report = text },
+      ("%s: a run folder with %s\n%s"):format(path, table.concat(files, ", "), text:gsub("\n$", "")))
+end
+
+-- Skipped files by reason, as "7 reason (first.heic)".
+local function skipped_lines(skipped)
+   local by_reason, order = {}, {}
+   for _, file in ipairs(skipped) do
+      if not by_reason[file.reason] then
+         by_reason[file.reason] = {}
+         order[#order + 1] = file.reason
+      end
+      table.insert(by_reason[file.reason], file.file)
+   end
+   local words = {}
+   for _, reason in ipairs(order) do
+      local files = by_reason[reason]
+      words[#words + 1] = ("%d  %s (%s%s)"):format(#files, reason, core.printable(files[1]), #files > 1 and " ..." or "")
+   end
+   return words
+end
+
+local function inspect_data(path)
+   context.quiet = true
+   local d = require("graft.commands.eval").open_data(path)
+   local counts = {}
+   for _, name in ipairs { "train", "val" } do
+      local set = d[name]
+      for i = 1, #set do
+         local class = set[i].class
+         if class then
+            counts[class] = counts[class] or { train = 0, val = 0 }
+            counts[class][name] = counts[class][name] + 1
+         end
+      end
+   end
+   local rows, classes, all = { { "class", "photos", "train", "val" } }, {}, 0
+   for i, class in ipairs(d.classes) do
+      local c = counts[class] or { train = 0, val = 0 }
+      all = all + d.counts[class]
+      classes[i] = { name = class, photos = d.counts[class], train = c.train, val = c.val }
+      rows[#rows + 1] = { core.printable(class), format.count(d.counts[class]), format.count(c.train), format.count(c.val) }
+   end
+   local lines = { ("%s  %s, %s"):format(path, format.plural(#d.train + #d.val + #d.test, "photo"),
+      format.plural(#d.classes, "class", "classes")), format.columns(rows, "lrrr", "  ") }
+   for i, text in ipairs(skipped_lines(d.skipped)) do
+      lines[#lines + 1] = (i == 1 and "skipped   " or "          ") .. text
+   end
+   lines[#lines + 1] = ("next      graft run head_only --data %s --weights WEIGHTS        no weights yet?  graft help weights")
+      :format(path)
+   return say({ kind = "data", classes = core.array(classes), photos = all, skipped = core.array(d.skipped) },
+      table.concat(lines, "\n"))
+end
+
+local function starts(path, bytes)
+   local file <close> = assert(io.open(path, "rb"))
+   return (file:read(#bytes) or "") == bytes
+end
+
+function command.main(args)
+   local given, rest = options.read(args, { layers = { type = "boolean" } }, "graft inspect")
+   if #rest ~= 1 then
+      options.usage("graft inspect needs one file or folder: graft inspect FILE [--layers]")
+   end
+   local path = rest[1]
+   local stat = core.stat(path)
+   if not stat then
+      core.error("file", path .. ": no such file or folder")
+   elseif stat.kind == "folder" then
+      if core.stat(path .. "/recipe.lock") then
+         return inspect_run(path)
+      end
+      return inspect_data(path)
+   elseif path:match("%.lock$") then
+      return inspect_lock(path)
+   elseif path:match("%.csv$") then
+      core.error("option", path .. ": a CSV file needs its columns named; open it in a recipe with graft.data.csv")
+   elseif path:match("%.lua$") then
+      return say({ kind = "recipe" }, ("%s: a recipe; its options: graft run %s --help; what it would do: graft plan %s")
+         :format(path, path, path))
+   elseif starts(path, "\255\216\255") or starts(path, "\137PNG") then
+      return inspect_image(path)
+   end
+   return inspect_weights(path, given)
+end
+
+return command

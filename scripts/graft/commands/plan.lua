@@ -1,0 +1,38 @@
+-- graft plan RECIPE [OPTIONS]: the same file and options as run; trains nothing.
+
+local core = require "graft.core"
+local context = require "graft.context"
+local recipe = require "graft.recipe"
+local run = require "graft.commands.run"
+
+local command = {}
+
+function command.main(args, given)
+   local name, rest = run.recipe_and_options(args, "plan")
+   context.mode, context.planning = "plan", true
+   require("graft").mode = "plan"
+   local chunk = recipe.load(name, rest, given.help)
+   local ok, failure = pcall(chunk)
+   local stopped
+   if not ok then
+      stopped = type(failure) == "table" and rawget(failure, "planned")
+      if not stopped then
+         error(failure, 0)
+      end
+   end
+   recipe.check_options()
+   if context.json then
+      local phases = context.phases or {}
+      local document = phases[#phases] or { layers = core.array {} }
+      document.phases = #phases
+      print(core.json(document, 2))
+      return 0
+   end
+   if stopped then
+      print(("The recipe reads %s next, which only training can tell: the plan ends here."):format(stopped))
+   end
+   print(context.phases and "Nothing was trained or written." or "This recipe trains nothing.")
+   return 0
+end
+
+return command

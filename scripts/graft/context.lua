@@ -1,0 +1,27 @@
+-- What the running program knows about itself: mode, recipe, options, run folder. One a Lua state.
+
+local core = require "graft.core"
+
+local context = {
+   mode = core.program and "prompt" or "module", -- "run", "plan", "prompt" or "module"
+   planning = false,
+   quiet = not core.program,
+   json = false,
+   progress = nil, -- true or false once graft.config said so
+   recipe = nil, -- {name=, path=, text=}
+   options = { args = {}, who = "this program" }, -- what graft.options reads
+   weights = nil, -- files that graft.load has read
+   data = nil, -- data sets that were opened
+   reports = setmetatable({}, { __mode = "k" }), -- network -> what its weights file left missing or unused
+   runs = {}, -- what fit returned, in order
+   out = nil, -- run folder, once it exists
+}
+
+-- A line for the user beside the results: stderr, and only where progress is shown.
+function context.note(text)
+   if context.progress or (context.progress == nil and not context.quiet) then
+      io.stderr:write("note: ", text, "\n")
+   end
+end
+
+return context

@@ -1,0 +1,95 @@
+-- graft.embed: pooled features of photos at one layer.
+
+local core = require "graft.core"
+local strict = require "graft.strict"
+local data = require "graft.data"
+local network = require "graft.network"
+
+local embed = {}
+
+local keys = { at = "string", pool = "string", normalize = "boolean", batch_size = "integer" }
+
+-- The layer that feeds the classifier: the end of the last stage, or what the head reads.
+local function default_layer(handle)
+   local stages = handle:stages()
+   if #stages == 0 then
+      core.error("option", "graft.embed: this network names no stages; say at = \"LAYER\"")
+   end
+   return stages[#stages]
+end
+
+local function pooled(features, pool)
+   if #features.shape == 2 then
+      return features
+   end
+   local n, c, h, w = table.unpack(features.shape)
+   local flat = features:reshape(n, c, h * w)
+   if pool == "max" then
+      return flat:max(3)
+   end
+   return flat:mean(3)
+end
+
+-- Batches [N,3,H,W] of a list of files.
+local function file_batches(handle, files, size)
+   local i = 0
+   return function()
+      local images, names = {}, {}
+      while i < #files and #images < size do
+         i = i + 1
+         images[#images + 1] = core.preprocess(handle, files[i])
+         names[#names + 1] = files[i]
+      end
+      if #images > 0 then
+         return core.tensor.concat(images, 1), names, {}
+      end
+   end
+end
+
+local function set_batches(handle, set, size)
+   local step, state, control = data.handle(set, "graft.embed"):batches { net = handle, batch_size = size, epoch = 1 }
+   return function()
+      local x, _, b = step(state, control)
+      if x then
+         return x, b:files(), b:classes()
+      end
+   end
+end
+
+-- graft.embed(net, set|files, {at=, pool="avg"|"max", normalize=false}) -> E [N,D], info {files=, classes=}
+function embed.embed(net, set, options)
+   local who = "graft.embed"
+   local handle = network.handle(net, who)
+   options = strict.options(options, who, keys)
+   local pool = options.pool or "avg"
+   if pool ~= "avg" and pool ~= "max" then
+      core.error("option", ('%s: pool must be "avg" or "max", got %q'):format(who, pool))
+   end
+   local at = handle:layer_end(options.at or default_layer(handle))
+   local size = options.batch_size or 32
+   local batches
+   if data.is_set(set) then
+      batches = set_batches(handle, set, size)
+   elseif type(set) == "table" and not data.is(set) then
+      batches = file_batches(handle, set, size)
+   else
+      core.error("option", who .. ": expected a set such as data.train, or a list of files")
+   end
+   local parts, files, classes = {}, {}, {}
+   for x, names, of in batches do
+      core.check_interrupt()
+      parts[#parts + 1] = pooled(handle:forward(x, { at })[1], pool)
+      table.move(names, 1, #names, #files + 1, files)
+      table.move(of, 1, #of, #classes + 1, classes)
+   end
+   if #parts == 0 then
+      core.error("data", who .. ": no photo to embed")
+   end
+   local all = #parts == 1 and parts[1] or core.tensor.concat(parts, 1)
+   if options.normalize then
+      all = all / (((all * all):sum(2, true)) ^ 0.5 + 1e-12)
+   end
+   return all, strict.table({ files = files, classes = classes }, "info")
+end
+
+return embed

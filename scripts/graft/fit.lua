@@ -1,0 +1,421 @@
+-- graft.fit: epochs of training with validation, progress, checkpoints and the promise that frozen means untouched.
+
+local core = require "graft.core"
+local strict = require "graft.strict"
+local context = require "graft.context"
+local data = require "graft.data"
+local network = require "graft.network"
+local progress = require "graft.progress"
+local run_folder = require "graft.run_folder"
+local trainer = require "graft.trainer"
+local run = require "graft.run"
+
+local fit = {}
+
+local keys = { epochs = "integer", batch_size = "integer", optimizer = "table", schedule = "table",
+   augment = { "string", "table" }, keep = "string", cache = "string", out = "string", resume = "boolean",
+   on_epoch = "function", loss = { "function", "table" }, val = { "table", "boolean" }, patience = "integer",
+   clip = "number", name = "string", threads = "integer", bn = "string", monitor = "string", drop_last = "boolean" }
+
+local WHO = "graft.fit"
+
+local function choice(value, allowed, name)
+   for _, word in ipairs(allowed) do
+      if value == word then
+         return
+      end
+   end
+   core.error("option", ("%s: %s must be one of %s, got %s"):format(WHO, name, table.concat(allowed, ", "),
+      tostring(value)), core.nearest(tostring(value), allowed))
+end
+
+local function check_options(options)
+   options = strict.options(options, WHO, keys)
+   options.epochs = options.epochs or 20
+   options.keep = options.keep or "best"
+   options.cache = options.cache or "auto"
+   options.monitor = options.monitor or "val_accuracy"
+   choice(options.keep, { "best", "last" }, "keep")
+   choice(options.cache, { "auto", "none" }, "cache")
+   choice(options.monitor, { "val_accuracy", "val_loss", "val_f1", "val_map" }, "monitor")
+   if options.bn then
+      choice(options.bn, { "train", "fixed" }, "bn")
+   end
+   for _, name in ipairs { "epochs", "batch_size", "patience" } do
+      if options[name] and options[name] < 1 then
+         core.error("option", ("%s: %s must be at least 1, got %d"):format(WHO, name, options[name]))
+      end
+   end
+   if not options.optimizer then
+      options.optimizer = require("graft.descriptions").optimizer.sgd { lr = 0.01, momentum = 0.9 }
+      options.default_optimizer = true
+   end
+   return options
+end
+
+-- C17: classes are matched by name. Returns the data, listed in the network's order if that differs.
+local function match_classes(net, d)
+   local own, given = net.classes, d.classes
+   local has = {}
+   for _, name in ipairs(own) do
+      has[name] = true
+   end
+   local missing
+   for _, name in ipairs(given) do
+      if not has[name] then
+         missing = missing or name
+      end
+   end
+   if #own ~= #given or missing then
+      core.error("name", ("%s: the network tells %d classes apart and the data has %d (%s); first\n"
+         .. "   net:replace_head(data)"):format(WHO, #own, #given,
+         missing and ('"%s" is not among the network\'s'):format(missing) or "some of the network's are not in the data"))
+   end
+   for i, name in ipairs(own) do
+      if given[i] ~= name then
+         return data.reordered(d, own)
+      end
+   end
+   return d
+end
+
+-- What this fit is about to do; also what graft plan prints.
+function fit.prepare(net, d, options)
+   network.handle(net, WHO)
+   if not data.is(d) then
+      core.error("option", ("%s: expected a data set (graft.data.folder), got %s"):format(WHO, type(d)))
+   end
+   options = check_options(options)
+   d = match_classes(net, d)
+   local train = d.train
+   local val = d.val
+   if options.val == false then
+      val = nil
+   elseif data.is_set(options.val) then
+      val = options.val
+   elseif options.val ~= nil and options.val ~= true then
+      core.error("option", WHO .. ": val must be a set such as data.test, or false")
+   end
+   if val and #val == 0 then
+      val = nil
+   end
+   if #train == 0 then
+      core.error("data", WHO .. ": there is no photo to train on")
+   end
+   if options.batch_size and options.batch_size > #train then
+      core.error("option", ("%s: batch_size %d is more than the %d photos to train on"):format(WHO, options.batch_size,
+         #train))
+   end
+   local batch_size = math.min(options.batch_size or 32, #train)
+   local steps = (options.drop_last and #train // batch_size or math.ceil(#train / batch_size))
+   local handle = network.handle(net, WHO)
+   if handle:parameters(true) == 0 then
+      core.error("option", WHO .. ": every layer is frozen, so there is nothing to train; net:unfreeze(\"head\")?")
+   end
+   return { net = net, handle = handle, data = d, train = train, val = val, options = options,
+      batch_size = batch_size, steps_per_epoch = steps, steps = steps * options.epochs }
+end
+
+-- The digest of what must not change between an interrupted run and its resumption.
+local function options_digest(job)
+   local o = job.options
+   local text = { tostring(o.optimizer), tostring(o.schedule or "constant"), tostring(o.epochs), tostring(job.batch_size),
+      tostring(o.clip), o.keep, o.monitor, tostring(#job.train), tostring(core.seed()),
+      core.json(data.augment(o.augment, WHO)) }
+   return core.digest(table.concat(text, "|"))
+end
+
+local function save_state(job, state, folder)
+   job.trainer:save(folder .. "/last.safetensors", {
+      ["graft.fit"] = core.json {
+         fit = core.fit(), epoch = state.epoch, done = state.stopped or core.null, rows = core.array(state.rows),
+         best = state.best or core.null, digest = options_digest(job), seconds = state.seconds,
+         worse = state.worse, frozen = state.frozen_before,
+      },
+   })
+end
+
+local function read_state(path)
+   local weights <close> = core.weights(path)
+   local text = weights:metadata()["graft.fit"]
+   return text and core.parse_json(text)
+end
+
+local function mismatch(message)
+   local _, failure = pcall(core.error, "option", message)
+   failure.exit = 3
+   error(failure, 0)
+end
+
+-- Where an interrupted run stands for this fit: nil, or its saved state and the folder of its files.
+local function find_state(job, folder)
+   if not (context.resume or job.options.resume) then
+      return nil
+   end
+   for _, path in ipairs { ("%s/fit-%d"):format(folder, core.fit()), folder } do
+      local file = path .. "/last.safetensors"
+      local saved = core.stat(file) and read_state(file)
+      if saved and saved.fit == core.fit() then
+         if saved.digest ~= options_digest(job) then
+            mismatch(("%s: fit %d of %s was made with other options, data or seed; it cannot be resumed with these")
+               :format(WHO, core.fit(), folder))
+         end
+         return saved, path
+      end
+   end
+end
+
+local function plain(value)
+   return value ~= core.null and value or nil
+end
+
+local function restore(job, saved, path, state)
+   state.epoch, state.rows, state.best = saved.epoch, saved.rows, plain(saved.best)
+   state.stopped, state.seconds, state.worse = plain(saved.done), saved.seconds, saved.worse
+   state.frozen_before = saved.frozen
+   job.trainer:restore(path .. "/last.safetensors")
+   progress.line(("resumed fit %d after epoch %d of %d"):format(core.fit(), state.epoch, job.options.epochs))
+end
+
+-- Moves the files of the previous fit into fit-N, so that the run folder's own belong to the last fit.
+local function retire_previous(folder)
+   local file = folder .. "/last.safetensors"
+   local saved = core.stat(file) and read_state(file)
+   if not saved or saved.fit == core.fit() then
+      return
+   end
+   local target = ("%s/fit-%d"):format(folder, saved.fit)
+   core.make_folder(target)
+   for _, name in ipairs { "last.safetensors", "best.safetensors" } do
+      if core.stat(folder .. "/" .. name) then
+         core.rename(folder .. "/" .. name, target .. "/" .. name)
+      end
+   end
+end
+
+local function better(job, row, best)
+   local monitor = job.options.monitor
+   local now = row[monitor]
+   if now == nil then
+      return false
+   elseif not best then
+      return true
+   end
+   if monitor == "val_loss" then
+      return now < best[monitor]
+   end
+   return now > best[monitor]
+end
+
+-- One epoch over the training set: the mean loss and the auxiliary ones.
+local function train_epoch(job, epoch, label)
+   local bar = progress.bar(label, #job.train)
+   local sum, count = 0, 0
+   local handle = data.handle(job.train, WHO)
+   for _, _, b in handle:batches { net = job.handle, batch_size = job.batch_size, shuffle = true, epoch = epoch,
+      augment = job.augment, drop_last = job.options.drop_last or false, fit = core.fit(), seed = core.seed() } do
+      local n = b:count()
+      local loss = job.trainer:step_batch(b)
+      sum, count = sum + loss * n, count + n
+      bar:step(n, ("loss %.3f  %.0f photos/s"):format(sum / count, bar:rate()))
+   end
+   bar:clear()
+   return sum / math.max(count, 1)
+end
+
+local function validate(job)
+   if not job.val then
+      return nil
+   end
+   return core.evaluate(job.handle, data.handle(job.val, WHO), { batch_size = job.batch_size,
+      loss = job.fields.loss })
+end
+
+local function run_callback(job, row)
+   local version = job.handle:version()
+   local answer = job.options.on_epoch(strict.table(row, "the row", { "val_loss", "val_accuracy", "val_f1", "val_map" }))
+   if job.handle:version() ~= version then
+      core.error("option", WHO .. ": on_epoch changed the network; to train it otherwise, start another fit")
+   end
+   if answer ~= nil and answer ~= "stop" then
+      core.error("option", WHO .. ': on_epoch may return "stop" or nothing, got ' .. tostring(answer))
+   end
+   return answer == "stop"
+end
+
+local function one_epoch(job, state, folder)
+   local started = core.clock()
+   local epoch, wanted = state.epoch + 1, job.options.epochs
+   local label = ("epoch %" .. #tostring(wanted) .. "d/%d"):format(epoch, wanted)
+   local lr = job.trainer:lr()
+   local loss = train_epoch(job, epoch, label)
+   local result = validate(job)
+   local row = { fit = core.fit(), name = job.options.name, epoch = epoch, train_loss = loss, lr = lr,
+      seconds = core.clock() - started }
+   if result then
+      row.val_loss, row.val_accuracy = result.loss, result.accuracy
+      row.val_f1, row.val_map = result.f1, result.map
+      for _, head in ipairs(result.heads or {}) do
+         if head.layer ~= "head" then
+            row["val_accuracy:" .. head.layer] = head.accuracy
+         end
+      end
+   end
+   state.epoch, state.seconds = epoch, state.seconds + row.seconds
+   state.rows[#state.rows + 1] = row
+   local improved = better(job, row, state.best)
+   state.worse = improved and 0 or state.worse + 1
+   if improved then
+      state.best = { epoch = epoch, val_accuracy = row.val_accuracy, val_loss = row.val_loss, val_f1 = row.val_f1,
+         val_map = row.val_map }
+      core.save_model(job.handle, folder .. "/best.safetensors", { aux = true })
+   end
+   run_folder.append_metrics(folder, row)
+   progress.line(trainer.row_text(row, wanted, improved))
+   if job.options.on_epoch and run_callback(job, row) then
+      state.stopped = "on_epoch"
+   elseif job.options.patience and state.worse >= job.options.patience then
+      state.stopped = "patience"
+   elseif epoch == wanted then
+      state.stopped = "done"
+   end
+   save_state(job, state, folder)
+end
+
+local function load_kept(job, path)
+   local weights <close> = core.weights(path)
+   weights:apply(job.handle, { allow_head = false })
+end
+
+local function check_frozen(job, state)
+   local after, tensors = job.handle:digest(true)
+   if after ~= state.frozen_before then
+      core.error("number", ("%s: frozen tensors changed from sha256 %s to %s; this is a bug in Graft"):format(WHO,
+         state.frozen_before, after))
+   end
+   return after, tensors
+end
+
+local function make_run(job, state, folder, files)
+   local kept = (job.options.keep == "best" and state.best) and "best" or "last"
+   if kept == "best" then
+      load_kept(job, files .. "/best.safetensors")
+   end
+   local evaluation = validate(job)
+   local after, tensors = check_frozen(job, state)
+   local heads = {}
+   for _, head in ipairs(evaluation and evaluation.heads or {}) do
+      if head.layer ~= "head" then
+         heads[#heads + 1] = head
+      end
+   end
+   local skipped = data.handle(job.data, WHO):skipped()
+   return run.new {
+      name = job.options.name, epochs = state.rows, epochs_done = state.epoch, epochs_wanted = job.options.epochs,
+      seconds = state.seconds, best = state.best, stopped = state.stopped, kept = kept, out = folder,
+      cache = { mode = "none", layers = core.array {}, bytes = 0, hits = 0 },
+      heads = heads, evaluation = evaluation, skipped = skipped, monitor = job.options.monitor,
+      frozen_digest_before = state.frozen_before, frozen_digest_after = after, frozen_tensors = tensors,
+      digest = (job.handle:digest()), peak_memory = core.memory().peak, seed = core.seed(), threads = core.threads(),
+      state = {},
+   }
+end
+
+local function announce(job)
+   if job.options.default_optimizer then
+      progress.line("optimizer: none given, so " .. tostring(job.options.optimizer))
+   end
+   if job.batch_size < 8 and job.options.bn ~= "fixed" then
+      for _, row in ipairs(job.handle:layers()) do
+         if row.norm and not row.frozen and not row.fixed_norm then
+            context.note(("batch norm learns from batches of %d photos; with fewer than 8, bn = \"fixed\" is safer")
+               :format(job.batch_size))
+            break
+         end
+      end
+   end
+end
+
+local function train(job, state, folder)
+   while not state.stopped do
+      local ok, failure = pcall(one_epoch, job, state, folder)
+      if not ok then
+         if core.is_error(failure) and failure.kind == "interrupt" then
+            state.stopped = "interrupt"
+            progress.line("stopped after the step; the last checkpoint is whole")
+            return failure
+         end
+         error(failure, 0)
+      end
+   end
+end
+
+-- graft.fit(net, data, options) -> run
+function fit.fit(net, d, options)
+   local job = fit.prepare(net, d, options)
+   core.fit(core.fit() + 1)
+   if context.planning then
+      return require("graft.plan").phase(job)
+   end
+   if job.options.threads then
+      core.threads(job.options.threads)
+   end
+   core.reset_peak()
+   local folder = run_folder.open(job.options.out)
+   job.augment = data.augment(job.options.augment, WHO)
+   job.options.steps, job.options.batch_size = job.steps, job.batch_size
+   job.fields = trainer.options(job.options, WHO, job.steps_per_epoch)
+   local state = { epoch = 0, rows = {}, worse = 0, seconds = 0, frozen_before = (job.handle:digest(true)) }
+   job.trainer = core.trainer(job.handle, job.fields)
+   local files = folder
+   local saved, path = find_state(job, folder)
+   if saved then
+      restore(job, saved, path, state)
+      files = path
+   else
+      retire_previous(folder)
+      run_folder.write_lock(folder, (job.handle:digest()))
+   end
+   announce(job)
+   local interrupted = train(job, state, folder)
+   job.trainer:close()
+   local result = make_run(job, state, folder, files)
+   context.runs[#context.runs + 1] = result
+   core.write(folder .. "/report.txt", run.text(result) .. "\n")
+   run_folder.write_lock(folder, result.digest)
+   if interrupted and context.mode == "run" then
+      progress.line(tostring(result))
+      error(interrupted, 0)
+   elseif interrupted then
+      core.clear_interrupt()
+   end
+   return result
+end
+
+-- graft.fine_tune(net, data, {epochs=}): the usual two phases. The new head alone first, then everything with the
+-- pretrained layers at one tenth of the rate.
+local fine_keys = { epochs = "integer", batch_size = "integer", lr = "number", augment = { "string", "table" },
+   out = "string" }
+
+function fit.fine_tune(net, d, options)
+   options = strict.options(options, "graft.fine_tune", fine_keys)
+   local epochs = options.epochs or 12
+   local lr = options.lr or 0.01
+   local descriptions = require "graft.descriptions"
+   if table.concat(net.classes, "\n") ~= table.concat(d.classes, "\n") then
+      local ok = pcall(match_classes, net, d)
+      if not ok then
+         net:replace_head(d)
+      end
+   end
+   local sgd = descriptions.optimizer.sgd { lr = lr, momentum = 0.9, weight_decay = 1e-4 }
+   net:freeze("body")
+   fit.fit(net, d, { name = "head", epochs = math.max(1, epochs // 4), batch_size = options.batch_size, optimizer = sgd,
+      out = options.out })
+   net:unfreeze("body"):lr_scale { { "*", 1 / 10 }, { "head", 1 } }
+   return fit.fit(net, d, { name = "all", epochs = epochs, batch_size = options.batch_size, optimizer = sgd,
+      augment = options.augment or "light", schedule = descriptions.schedule.one_cycle { warmup = 0.3 },
+      out = options.out })
+end
+
+return fit

@@ -1,0 +1,73 @@
+-- Text for people: tables that line up, numbers with their units.
+
+local core = require "graft.core"
+
+local format = {
+   count = core.format_count, -- "9,408"
+   bytes = core.format_bytes, -- "0.6 MiB"
+   seconds = core.format_seconds, -- "3 min 20 s"
+}
+
+-- Characters that a terminal shows for a UTF-8 text.
+local function width(text)
+   return utf8.len(text) or #text
+end
+
+-- Rows of strings as lines with aligned columns. `align` is a string of one letter a column: "l" or "r" (default "l").
+-- `indent` goes before every line. Trailing blanks are cut.
+function format.columns(rows, align, indent)
+   local widths = {}
+   for _, row in ipairs(rows) do
+      for i, cell in ipairs(row) do
+         widths[i] = math.max(widths[i] or 0, width(cell))
+      end
+   end
+   local lines = {}
+   for _, row in ipairs(rows) do
+      local cells = {}
+      for i, cell in ipairs(row) do
+         local gap = (" "):rep(widths[i] - width(cell))
+         cells[i] = (align or ""):sub(i, i) == "r" and gap .. cell or cell .. gap
+      end
+      lines[#lines + 1] = ((indent or "") .. table.concat(cells, "  ")):gsub("%s+$", "")
+   end
+   return table.concat(lines, "\n")
+end
+
+-- "[64,112,112]"
+function format.shape(shape)
+   return "[" .. table.concat(shape, ",") .. "]"
+end
+
+-- "2,052 of 11,178,564 (0.02 %)"
+function format.share(part, whole)
+   local percent = whole > 0 and 100 * part / whole or 0
+   local digits = percent > 0 and percent < 1 and "%.2f" or "%.1f"
+   return ("%s of %s (" .. digits .. " %%)"):format(format.count(part), format.count(whole), percent)
+end
+
+-- A learning rate without needless zeros: 0.01, 0.0033, 3e-05.
+function format.rate(rate)
+   if rate ~= 0 and math.abs(rate) < 1e-4 then
+      return ("%.2g"):format(rate)
+   end
+   return (("%.4f"):format(rate):gsub("0+$", ""):gsub("%.$", ".0"))
+end
+
+-- "1 photo", "300 photos"
+function format.plural(count, noun, plural)
+   return ("%s %s"):format(format.count(count), count == 1 and noun or plural or noun .. "s")
+end
+
+-- Wilson's 95 % interval of a share `right` of `count`.
+function format.interval(right, count)
+   if count == 0 then
+      return 0, 1
+   end
+   local z, p = 1.959964, right / count
+   local middle = (p + z * z / (2 * count)) / (1 + z * z / count)
+   local half = z / (1 + z * z / count) * (p * (1 - p) / count + z * z / (4 * count * count)) ^ 0.5
+   return math.max(0, middle - half), math.min(1, middle + half)
+end
+
+return format

@@ -1,0 +1,114 @@
+-- `graft`: what `require "graft"` returns, in recipes, at the prompt and in stock Lua.
+
+local core = require "graft.core"
+local context = require "graft.context"
+local strict = require "graft.strict"
+local data = require "graft.data"
+local network = require "graft.network"
+local models = require "graft.models"
+local descriptions = require "graft.descriptions"
+local trainer = require "graft.trainer"
+local nn = require "graft.nn"
+local tensor = core.tensor
+
+local graft = {
+   version = core.version,
+   tensor = tensor,
+   data = strict.table({ folder = data.folder, csv = data.csv, idx = data.idx, list = data.list }, "graft.data"),
+   models = models.constructors,
+   nn = strict.table(nn, "graft.nn"),
+   augment = strict.table(descriptions.augment, "graft.augment"),
+   load = network.load,
+   trainer = trainer.new,
+   evaluate = trainer.evaluate,
+   mode = context.mode,
+}
+
+-- Constructors of tensors and the joins, under their own names too: graft.zeros(2, 3).
+for _, name in ipairs { "zeros", "ones", "full", "eye", "rand", "randn", "range", "arange", "linspace", "concat", "cat",
+   "stack" } do
+   graft[name] = tensor[name]
+end
+
+for name, make in pairs(descriptions.optimizer) do
+   graft[name] = make
+end
+for name, make in pairs(descriptions.schedule) do
+   graft[name] = make
+end
+
+-- graft.seed(n): every random stream of the run derives from it. The command line's --seed wins.
+function graft.seed(n)
+   strict.check(n, "integer", "graft.seed")
+   if not context.seed_is_fixed then
+      core.seed(n)
+   end
+   return core.seed()
+end
+
+function graft.options(declared)
+   return require("graft.options").declare(declared, context.options)
+end
+
+function graft.out(name)
+   strict.check(name, "string", "graft.out")
+   return require("graft.run_folder").path(name)
+end
+
+function graft.fit(net, d, options)
+   return require("graft.fit").fit(net, d, options)
+end
+
+function graft.fine_tune(net, d, options)
+   return require("graft.fit").fine_tune(net, d, options)
+end
+
+function graft.plan(net, d, options)
+   return require("graft.plan").print(net, d, options)
+end
+
+function graft.embed(net, set, options)
+   return require("graft.embed").embed(net, set, options)
+end
+
+function graft.report(subject, path)
+   return require("graft.report").write(subject, path)
+end
+
+local config_keys = { threads = "integer", memory = "number", progress = "boolean" }
+
+-- graft.config{threads=, memory=, progress=}: for programs that embed Graft. `memory` in bytes; 0: no limit.
+function graft.config(options)
+   options = strict.options(options, "graft.config", config_keys)
+   if options.threads then
+      core.threads(options.threads)
+   end
+   if options.memory then
+      core.memory(math.tointeger(options.memory // 1))
+   end
+   if options.progress ~= nil then
+      context.progress = options.progress
+   end
+end
+
+-- What comes later: named, so that a recipe that asks for it hears so.
+for _, name in ipairs { "probe", "advise", "study", "lr_find" } do
+   graft[name] = function()
+      core.error("name", ("graft.%s is not in this version of Graft (%s)"):format(name, core.version))
+   end
+end
+
+graft.image = strict.table({
+   load = core.image_load,
+   save = core.image_save,
+   -- resize(image, height, width [, "bicubic"])
+   resize = core.image_resize,
+   -- The picture in half blocks, for a terminal: a path or a tensor [3,H,W].
+   show = function(image)
+      local columns = core.terminal("stdout")
+      local pixels = type(image) == "string" and core.image_load(image) or image
+      io.stdout:write(core.image_blocks(pixels, math.min(columns or 64, 64), columns ~= nil), "\n")
+   end,
+}, "graft.image")
+
+return strict.table(graft, "graft")

@@ -1,0 +1,75 @@
+-- Progress on stderr: a bar with the time left on a terminal, plain lines otherwise.
+
+local core = require "graft.core"
+local format = require "graft.format"
+local context = require "graft.context"
+
+local progress = {}
+
+local function shown()
+   if context.progress ~= nil then
+      return context.progress
+   end
+   return not context.quiet
+end
+
+local Bar = {}
+Bar.__index = Bar
+
+-- progress.bar("epoch  1/20", total): `total` units of work. Draws at most ten times a second.
+function progress.bar(label, total)
+   local bar = { label = label, total = total, done = 0, start = core.clock(), drawn = 0,
+      columns = shown() and core.terminal("stderr") or nil, visible = shown() }
+   return setmetatable(bar, Bar)
+end
+
+function Bar:draw(text)
+   local now = core.clock()
+   if not self.columns or now - self.drawn < 0.1 then
+      return
+   end
+   self.drawn = now
+   local part = self.total > 0 and self.done / self.total or 1
+   local cells = math.floor(24 * part)
+   local spent = now - self.start
+   local left = part > 0.02 and ("%s left"):format(format.seconds(spent / part - spent)) or ""
+   local line = ("%s  [%s%s]  %s  %s"):format(self.label, ("#"):rep(cells), ("-"):rep(24 - cells), text or "", left)
+   if #line >= self.columns then
+      line = line:sub(1, self.columns - 1)
+   end
+   io.stderr:write("\r", line, "\27[K")
+end
+
+function Bar:step(units, text)
+   self.done = self.done + units
+   self:draw(text)
+end
+
+-- Ends the bar with a line that stays.
+function Bar:finish(text)
+   if not self.visible then
+      return
+   end
+   io.stderr:write(self.columns and "\r" or "", text or self.label, self.columns and "\27[K" or "", "\n")
+end
+
+-- Takes the bar away without leaving a line.
+function Bar:clear()
+   if self.columns then
+      io.stderr:write("\r\27[K")
+   end
+end
+
+-- Rate of this bar in units a second.
+function Bar:rate()
+   return self.done / math.max(core.clock() - self.start, 1e-9)
+end
+
+-- A line that stays, wherever progress is shown.
+function progress.line(text)
+   if shown() then
+      io.stderr:write(text, "\n")
+   end
+end
+
+return progress

@@ -1,0 +1,90 @@
+-- Loading a recipe and running it: strict globals, text chunks only.
+
+local core = require "graft.core"
+local context = require "graft.context"
+local strict = require "graft.strict"
+
+local recipe = {}
+
+-- Names of the recipes in the binary.
+function recipe.shipped()
+   local names = {}
+   for _, name in ipairs(core.embedded_names()) do
+      names[#names + 1] = name:match("^recipes/([%w_]+)%.lua$")
+   end
+   table.sort(names)
+   return names
+end
+
+-- The text of a recipe: a file, or the name of one that comes with Graft (no slash and no .lua).
+local function find(name)
+   if not name:find("/", 1, true) and not name:find("%.lua$") then
+      local text = core.embedded("recipes/" .. name .. ".lua")
+      if text then
+         return text, name, "=" .. name .. ".lua"
+      elseif not core.stat(name) then
+         local near = core.nearest(name, recipe.shipped())
+         core.error("file", ("there is no recipe %q; Graft comes with %s%s"):format(name,
+            table.concat(recipe.shipped(), ", "), near and ("; nearest: " .. near) or ""), near)
+      end
+   end
+   local stat = core.stat(name)
+   if not stat then
+      core.error("file", name .. ": no such recipe file")
+   elseif stat.kind ~= "file" then
+      core.error("file", name .. ": expected a recipe file, it is a " .. stat.kind)
+   end
+   return core.read(name, 16 * 1024 * 1024), name:match("([^/]+)%.lua$") or name:match("[^/]+$"),
+      "@" .. name:match("[^/]+$")
+end
+
+local function print_to_stderr(...)
+   local words = table.pack(...)
+   for i = 1, words.n do
+      words[i] = tostring(words[i])
+   end
+   io.stderr:write(table.concat(words, "\t"), "\n")
+end
+
+-- The globals of a recipe: Lua's own, plus `graft`; reading an undefined one raises with the nearest name.
+local function environment()
+   local env = {}
+   for key, value in pairs(_G) do
+      env[key] = value
+   end
+   env._G = env
+   if context.json then -- stdout holds one JSON document and nothing else
+      env.print = print_to_stderr
+   end
+   return setmetatable(env, {
+      __index = function(self, key)
+         local near = core.nearest(tostring(key), strict.keys(self))
+         core.error("name", ("there is no global %q%s"):format(tostring(key),
+            near and ('; nearest: "%s"'):format(near) or ""), near)
+      end,
+   })
+end
+
+-- Reads and compiles a recipe; context.recipe and context.options are set for it.
+function recipe.load(name, args, help)
+   local text, short, chunkname = find(name)
+   context.recipe = { name = short, path = name, text = text }
+   context.options = { args = args, who = name, help = help }
+   local env = environment()
+   local chunk, message = load(text, chunkname, "t", env)
+   if not chunk then
+      core.error("file", "recipe does not compile: " .. message)
+   end
+   env.graft = require "graft"
+   return chunk
+end
+
+-- After the recipe: options on the command line that it never asked for are a mistake.
+function recipe.check_options()
+   if not context.options.declared and #context.options.args > 0 then
+      require("graft.options").usage(("%s declares no options (graft.options{...}), so %s means nothing to it"):format(
+         context.options.who, context.options.args[1]))
+   end
+end
+
+return recipe

@@ -1,0 +1,176 @@
+-- graft.trainer: one step at a time, for loops of one's own. The fit loop (graft.fit) uses the same trainer.
+
+local core = require "graft.core"
+local strict = require "graft.strict"
+local format = require "graft.format"
+local context = require "graft.context"
+local data = require "graft.data"
+local network = require "graft.network"
+local run_folder = require "graft.run_folder"
+local progress = require "graft.progress"
+local descriptions = require "graft.descriptions"
+local nn = require "graft.nn"
+
+local trainer = {}
+
+local Trainer = { __name = "graft.trainer" }
+local states = setmetatable({}, { __mode = "k" })
+
+-- The bindings' options of a trainer from what fit and graft.trainer take.
+function trainer.options(options, who, steps_per_epoch)
+   local optimizer = options.optimizer or descriptions.optimizer.sgd { lr = 0.01, momentum = 0.9 }
+   local fields = {
+      optimizer = descriptions.fields(optimizer, "optimizer", who),
+      schedule = options.schedule and descriptions.fields(options.schedule, "schedule", who) or nil,
+      loss = options.loss and nn.loss_fields(options.loss, who) or nil,
+      steps = options.steps,
+      clip = options.clip,
+      batch_size = options.batch_size,
+      fit = core.fit(),
+      seed = core.seed(),
+      fixed_norms = options.bn == "fixed" or nil,
+   }
+   if fields.schedule and fields.schedule.kind == "step" and steps_per_epoch then
+      fields.schedule.every = fields.schedule.every * steps_per_epoch
+   end
+   return fields, optimizer
+end
+
+local keys = { optimizer = "table", loss = { "function", "table" }, schedule = "table", steps = "integer",
+   clip = "number", batch_size = "integer", bn = "string" }
+
+-- graft.trainer(net, options): `steps` is the length of the schedule. The step schedule counts steps here.
+function trainer.new(net, options)
+   local who = "graft.trainer"
+   local handle = network.handle(net, who)
+   options = strict.options(options, who, keys)
+   core.fit(core.fit() + 1)
+   local state = { net = net, handle = handle, best = nil, epoch = 0, metric_rows = {} }
+   state.fields = trainer.options(options, who)
+   if not context.planning then
+      state.core = core.trainer(handle, state.fields)
+   end
+   local tr = setmetatable({}, Trainer)
+   states[tr] = state
+   return tr
+end
+
+local methods = {}
+
+local function plan_only(what)
+   if context.planning then
+      error({ planned = what }, 0)
+   end
+end
+
+-- tr:step(x, y [, b]) -> loss
+function methods:step(x, y, b)
+   plan_only("trainer:step")
+   return (states[self].core:step(x, y, b and data.batch_handle(b)))
+end
+
+-- tr:evaluate(set) -> result (as graft.evaluate)
+function methods:evaluate(set)
+   plan_only("trainer:evaluate")
+   return trainer.evaluate(states[self].net, set, { loss = states[self].fields.loss })
+end
+
+local function checkpoint(state)
+   return run_folder.open() .. "/last.safetensors"
+end
+
+-- for e in tr:epochs(n): from 1, or after --resume from the first unfinished epoch; writes `last` after each.
+function methods:epochs(count)
+   strict.check(count, "integer", "trainer:epochs")
+   local state = states[self]
+   local first = 1
+   if context.resume and not context.planning and core.stat(checkpoint(state)) then
+      local saved = state.core:restore(checkpoint(state))
+      first = math.tointeger(tonumber(saved["graft.epoch"] or "0")) + 1
+      state.best = tonumber(saved["graft.best"])
+      progress.line(("resumed after epoch %d"):format(first - 1))
+   end
+   state.epochs = count
+   local e = first - 1
+   return function()
+      if e >= first and not context.planning then
+         state.core:save(checkpoint(state), { ["graft.epoch"] = tostring(e),
+            ["graft.best"] = state.best and ("%.17g"):format(state.best) or "" })
+      end
+      e = e + 1
+      state.epoch = e
+      return e <= count and e or nil
+   end
+end
+
+-- tr:log{epoch=, ...}: a row of metrics.csv and a line of progress; keeps `best` by val_accuracy.
+function methods:log(row)
+   if context.planning then
+      return
+   end
+   strict.check(row, "table", "trainer:log")
+   local state = states[self]
+   local folder = run_folder.open()
+   local copy = { fit = core.fit(), lr = state.core:lr() }
+   for key, value in pairs(row) do
+      copy[key] = value
+   end
+   run_folder.append_metrics(folder, copy)
+   local better = copy.val_accuracy and (not state.best or copy.val_accuracy > state.best)
+   if better then
+      state.best = copy.val_accuracy
+      core.save_model(state.handle, folder .. "/best.safetensors", {})
+   end
+   progress.line(trainer.row_text(copy, state.epochs, better))
+end
+
+Trainer.__index = function(self, key)
+   if methods[key] then
+      return methods[key]
+   elseif key == "lr" then
+      return states[self].core:lr()
+   elseif key == "steps" then
+      return states[self].core:steps()
+   end
+   local hints = { backward = "there is no tape: a loss returns its gradient, and tr:step does the rest",
+      zero_grad = "gradients are made anew in every tr:step" }
+   core.error("name", ("a trainer has no %q; %s"):format(tostring(key), hints[key]
+      or "it has step, evaluate, epochs, log, lr, steps"))
+end
+
+-- "epoch  1/20  loss 1.271  val 0.717  lr 0.0100  best"
+function trainer.row_text(row, epochs, better)
+   local width = #tostring(epochs or row.epoch or 1)
+   local words = { row.epoch and ("epoch %" .. width .. "d%s"):format(row.epoch, epochs and "/" .. epochs or "") or nil }
+   if row.train_loss then
+      words[#words + 1] = ("loss %.3f"):format(row.train_loss)
+   end
+   if row.val_accuracy then
+      words[#words + 1] = ("val %.3f"):format(row.val_accuracy)
+   end
+   if row.val_map then
+      words[#words + 1] = ("mAP %.3f"):format(row.val_map)
+   end
+   if row.lr then
+      words[#words + 1] = "lr " .. format.rate(row.lr)
+   end
+   if better then
+      words[#words + 1] = "best"
+   end
+   return table.concat(words, "  ")
+end
+
+-- graft.evaluate(net, set): accuracy, top5, loss, classes, confusion, heads
+function trainer.evaluate(net, set, options)
+   local who = "graft.evaluate"
+   local handle = network.handle(net, who)
+   if data.is(set) then
+      set = #set.val > 0 and set.val or set.train
+   end
+   local given = strict.options(options, who, { batch_size = "integer", loss = { "table", "function" },
+      progress = "function" })
+   local result = core.evaluate(handle, data.handle(set, who), given)
+   return strict.table(result, "a result", { "top5", "f1", "map", "heads" })
+end
+
+return trainer

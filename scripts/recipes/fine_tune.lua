@@ -1,0 +1,37 @@
+-- Fine-tune in two phases: the new classifier alone, then everything, pretrained layers at one tenth of the rate.
+--
+--    graft run fine_tune --data photos/ --weights efficientnet_lite0.pth
+--
+-- For more data, or data unlike the pretraining. At the full rate the pretrained layers would jump out of the optimum
+-- that they are in.
+
+local graft = require "graft"
+
+local opt = graft.options {
+   data = { type = "folder", help = "photos, one folder a class" },
+   weights = { type = "file", help = "pretrained weights" },
+   head_epochs = { type = "integer", default = 3, min = 1, help = "epochs of the classifier alone" },
+   epochs = 12,
+   batch_size = 32,
+   lr = 0.01,
+   augment = { type = "choice", choices = { "none", "light", "standard" }, default = "light",
+      help = "random crops and flips in the second phase" },
+}
+
+local d = graft.data.folder(opt.data)
+local batch_size = math.min(opt.batch_size, #d.train)
+local net = graft.load(opt.weights):replace_head(d.classes):freeze("body")
+local sgd = graft.sgd { lr = opt.lr, momentum = 0.9, weight_decay = 1e-4 }
+
+graft.fit(net, d, { name = "head", epochs = opt.head_epochs, batch_size = batch_size, optimizer = sgd })
+
+net:unfreeze("body"):lr_scale { { "*", 1 / 10 }, { "head", 1 } }
+
+print(graft.fit(net, d, {
+   name = "all",
+   epochs = opt.epochs,
+   batch_size = batch_size,
+   augment = opt.augment,
+   optimizer = sgd,
+   schedule = graft.one_cycle { warmup = 0.3 },
+}))
