@@ -1,8 +1,9 @@
 /* A data set: photos with their classes, in three sets, and the list of what was left out and why.
  *
- * Photos are samples 0..sample_count-1, sorted by set and file name; the sets hold sample numbers. Labels are
- * positions in `classes`. Every photo was read once while listing: its SHA-256 decides the split and finds
- * duplicates, and its structure was checked (gr_image_check); decoding comes later, in the loader. */
+ * Photos are samples 0..sample_count-1 in listing order (folders: by file name, byte by byte; tables: by
+ * row); the sets hold sample numbers, in the same order. Labels are positions in `classes`. Every photo was
+ * read once while listing: its SHA-256 decides the split and finds duplicates, and its structure was checked
+ * (gr_image_check); decoding comes later, in the loader. */
 #ifndef GRAFT_DATA_DATASET_H
 #define GRAFT_DATA_DATASET_H
 
@@ -46,7 +47,7 @@ struct gr_dataset {
     struct gr_skipped *skipped;
     int64_t skipped_count;
     int64_t bad_count; /* of them: photos (a text file beside the photos is skipped, but was none) */
-    float max_skip;    /* bad photos, as a part of all, above which loading fails */
+    float max_skip;    /* bad photos, as a part of all, above which loading fails (one is always let off) */
     bool bad_is_error; /* on_bad = "error" */
     struct gr_duplicate *duplicates;
     int64_t duplicate_count;

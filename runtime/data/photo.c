@@ -62,6 +62,13 @@ static int reduce(struct gr_image *out, const struct gr_image *image, int w, int
 int gr_photo_prepare(struct gr_photo *out, const struct gr_image *image, struct gr_shape input,
                      const struct gr_preprocessing *preprocessing, const struct gr_augment *augment) {
     *out = (struct gr_photo){.w = image->w, .h = image->h};
+    if ((input.c != 1 && input.c != 3) || input.w < 1 || input.h < 1)
+        return gr_fail(GR_ERROR_SHAPE, "photos become [3,H,W] or [1,H,W], not [%d,%d,%d]", input.c, input.h,
+                       input.w);
+    for (int c = 0; c < input.c; c++)
+        if (!(preprocessing->std[c] > 0))
+            return gr_fail(GR_ERROR_OPTION, "preprocessing: std must be above 0, not %g",
+                           (double)preprocessing->std[c]);
     if (augment && augment->crop)
         return reduce(&out->image, image, input.w, input.h, preprocessing, augment);
     if (preprocessing->stretch)
