@@ -61,10 +61,11 @@ static void linear_needs(const struct gr_layer *layer, const struct gr_geometry 
                          const struct gr_want *want, int kernel, struct gr_needs *out) {
     (void)layer, (void)kernel;
     out->keep = want->param_gradient ? GR_KEEP_INPUTS : GR_KEEP_NOTHING;
-    out->packed = (size_t)geometry->in[0].c * (size_t)geometry->out.c;
+    out->packed = want->folded ? (size_t)geometry->in[0].c * (size_t)geometry->out.c : 0;
 }
 
-/* Products read the file layout as well as any other, so packing only multiplies by the scale. */
+/* Products read the file layout as well as any other, so a copy is made only to multiply by a scale: the
+ * weights of a linear layer can be most of a network's. */
 static void linear_pack(const struct gr_layer *layer, const struct gr_geometry *geometry, int kernel,
                         const float *scale, float *packed) {
     int64_t in = geometry->in[0].c, out = geometry->out.c;
@@ -74,6 +75,10 @@ static void linear_pack(const struct gr_layer *layer, const struct gr_geometry *
         gr_scale(in, scale ? scale[k] : 1.0f, weight + k * in, packed + k * in);
 }
 
+static const float *weight_of(const struct gr_pass *pass) {
+    return pass->packed ? pass->packed : gr_layer_floats(pass->layer, "weight");
+}
+
 static int linear_forward(const struct gr_pass *pass) {
     int n = pass->n, in = pass->geometry->in[0].c, out = pass->geometry->out.c;
     const struct gr_epilogue *epilogue = pass->epilogue;
@@ -81,7 +86,7 @@ static int linear_forward(const struct gr_pass *pass) {
     float *y = pass->y;
     for (int i = 0; epilogue->bias && i < n; i++)
         memcpy(y + (int64_t)i * out, epilogue->bias, sizeof(float) * (size_t)out);
-    gr_gemm_parallel(false, true, n, out, in, 1.0f, pass->x[0], in, pass->packed, in,
+    gr_gemm_parallel(false, true, n, out, in, 1.0f, pass->x[0], in, weight_of(pass), in,
                      epilogue->bias ? 1.0f : 0.0f, y, out);
     if (epilogue->residual)
         gr_add(count, y, epilogue->residual, y);
@@ -98,7 +103,7 @@ static int linear_backward(const struct gr_pass *pass) {
     if (gb)
         gr_channel_sum(n, out, pass->gy, gb);
     if (pass->gx[0])
-        gr_gemm_parallel(false, false, n, in, out, 1.0f, pass->gy, out, pass->packed, in,
+        gr_gemm_parallel(false, false, n, in, out, 1.0f, pass->gy, out, weight_of(pass), in,
                          pass->accumulate[0] ? 1.0f : 0.0f, pass->gx[0], in);
     return GR_OK;
 }

@@ -89,6 +89,7 @@ struct gr_want {
     bool training;       /* batch statistics, dropout, running statistics */
     bool param_gradient; /* gradients of its parameters */
     bool input_gradient; /* gradient of at least one input */
+    bool folded;         /* a norm after it is folded in: `pack` will get a scale */
 };
 
 /* A candidate kernel: number (the kind's own), name for the plan's table, estimated seconds for the whole

@@ -30,6 +30,7 @@ int gr_plan_choose(struct gr_plan *plan) {
         if (step->dropped)
             continue;
         GR_TRY(choose_kernel(step));
+        step->want.folded = step->norm != NULL;
         if (step->layer->kind->needs)
             step->layer->kind->needs(step->layer, &step->geometry, &step->want, step->kernel, &step->needs);
         if (step->backward && step->activation)
