@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_CHANNELS = 1 << 20, MAX_INPUT_SIDE = 1 << 14 };
+enum { MAX_CHANNELS = 1 << 20, MAX_INPUT_SIDE = 1 << 14, MAX_INPUT = 1 << 30 /* numbers in one photo */ };
 
 static int input_shape(const struct gr_layer *layer, const struct gr_shape *in, struct gr_shape *out) {
     (void)in;
@@ -64,7 +64,7 @@ int gr_network_create(struct gr_network **out, const char *name, struct gr_shape
                       const struct gr_preprocessing *preprocessing, uint64_t seed) {
     GR_TRY(gr_graph_check_name("a network's name", name, GR_MAX_NAME));
     if (input.c < 1 || input.c > MAX_CHANNELS || input.h < 1 || input.h > MAX_INPUT_SIDE || input.w < 1 ||
-        input.w > MAX_INPUT_SIDE)
+        input.w > MAX_INPUT_SIDE || gr_shape_size(input) > MAX_INPUT)
         return gr_fail(GR_ERROR_SHAPE, "network \"%s\": an input of [%d,%d,%d] is not possible", name,
                        input.c, input.h, input.w);
     struct gr_preprocessing p = preprocessing ? *preprocessing : default_preprocessing(input);
@@ -282,6 +282,11 @@ int gr_network_mark_aux(struct gr_network *net, const char *at, struct gr_layer 
     for (; i > 0 && gr_network_end(net, grown[i - 1].at)->index > reads->index; i--)
         grown[i] = grown[i - 1];
     grown[i] = (struct gr_aux){copy, output, weight};
+    if (gr_graph_mark(net)) {
+        memmove(&grown[i], &grown[i + 1], (size_t)(--net->aux_count - i) * sizeof *grown);
+        gr_free(copy);
+        return GR_ERROR_MEMORY;
+    }
     net->version++;
-    return gr_graph_mark(net);
+    return GR_OK;
 }
