@@ -1,7 +1,6 @@
 /* Normalisation: batch norm with batch statistics, group norm. rows = N*H*W, channels last. Sums are cut into
  * blocks that depend on the sizes alone and merged in double, so results do not depend on the number of
- * threads. The
- * output may lie over the input, and gx over gy. */
+ * threads. The output may lie over the input, and gx over gy. */
 #ifndef GRAFT_KERNELS_NORM_H
 #define GRAFT_KERNELS_NORM_H
 

@@ -65,6 +65,7 @@ static int group_norm_backward(const struct gr_pass *pass) {
 const struct gr_layer_kind gr_layer_group_norm = {
     .name = "group_norm",
     .summary = "group normalisation; weight and bias [C]",
+    .traits = GR_TRAIT_INPLACE,
     .inputs_min = 1,
     .inputs_max = 1,
     .options_size = sizeof(struct group_norm_options),
