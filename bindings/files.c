@@ -1,0 +1,274 @@
+/* core: JSON, digests, what is embedded, and the few things about files that Lua's io cannot do. */
+#define _GNU_SOURCE /* for nanoseconds in struct stat */
+#include "core.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "arguments.h"
+#include "base/digest.h"
+#include "embedded.h"
+#include "error.h"
+#include "io/file.h"
+#include "module.h"
+#include "value.h"
+
+static int fail_file(lua_State *L, const char *path, const char *what) {
+    char cause[128];
+    return graft_fail(L, GR_ERROR_FILE, "%s: %s: %s", path, what, strerror_r(errno, cause, sizeof cause));
+}
+
+static const char *path_argument(lua_State *L, int argument, const char *function) {
+    const char *path = graft_string(L, argument, function, "the path");
+    if (strlen(path) != lua_rawlen(L, argument))
+        graft_fail(L, GR_ERROR_FILE, "%s: a path cannot hold a NUL byte", function);
+    return path;
+}
+
+static void release_json(void *json) {
+    cJSON_Delete(json);
+}
+
+static int core_json(lua_State *L) {
+    luaL_checkany(L, 1);
+    bool indent = lua_toboolean(L, 2);
+    cJSON *json = NULL;
+    void **held = graft_hold(L, release_json), **text = graft_hold(L, cJSON_free);
+    int status = graft_to_json(L, 1, &json);
+    *held = json;
+    graft_check_in(L, status, "core.json");
+    *text = indent ? cJSON_Print(json) : cJSON_PrintUnformatted(json);
+    if (!*text)
+        return graft_fail(L, GR_ERROR_MEMORY, "no memory for a JSON text");
+    lua_pushstring(L, *text);
+    graft_drop(text);
+    graft_drop(held);
+    return 1;
+}
+
+static int core_parse_json(lua_State *L) {
+    const char *text = graft_string(L, 1, "core.parse_json", "the text"), *end = NULL;
+    size_t length = lua_rawlen(L, 1);
+    void **held = graft_hold(L, release_json);
+    *held = cJSON_ParseWithLengthOpts(text, length + 1, &end, 1);
+    if (!*held)
+        return graft_fail(L, GR_ERROR_DATA, "core.parse_json: no JSON at byte %zu of %zu",
+                          end ? (size_t)(end - text) + 1 : (size_t)0, length);
+    graft_check(L, graft_from_json(L, *held));
+    graft_drop(held);
+    return 1;
+}
+
+static int core_digest(lua_State *L) {
+    struct gr_digest digest;
+    char hex[65];
+    const char *text = graft_string(L, 1, "core.digest", "the text");
+    gr_digest_start(&digest);
+    gr_digest_add(&digest, text, lua_rawlen(L, 1));
+    gr_digest_hex(&digest, hex);
+    lua_pushstring(L, hex);
+    return 1;
+}
+
+static int core_digest_file(lua_State *L) {
+    char hex[65];
+    graft_check(L, gr_digest_file(path_argument(L, 1, "core.digest_file"), hex));
+    lua_pushstring(L, hex);
+    return 1;
+}
+
+static int core_embedded(lua_State *L) {
+    return graft_push_embedded(L, graft_string(L, 1, "core.embedded", "the name"));
+}
+
+static int core_embedded_names(lua_State *L) {
+    lua_newtable(L);
+    for (lua_Integer i = 0; gr_embedded[i].name; i++) {
+        lua_pushstring(L, gr_embedded[i].name);
+        lua_rawseti(L, -2, i + 1);
+    }
+    return 1;
+}
+
+static int core_stat(lua_State *L) {
+    struct stat info;
+    const char *path = path_argument(L, 1, "core.stat");
+    if (stat(path, &info) != 0) {
+        if (errno == ENOENT || errno == ENOTDIR)
+            return 0;
+        return fail_file(L, path, "cannot be looked at");
+    }
+    lua_createtable(L, 0, 3);
+    lua_pushstring(L, S_ISREG(info.st_mode) ? "file" : S_ISDIR(info.st_mode) ? "folder" : "other");
+    lua_setfield(L, -2, "kind");
+    lua_pushinteger(L, (lua_Integer)info.st_size);
+    lua_setfield(L, -2, "size");
+    lua_pushnumber(L, (lua_Number)info.st_mtim.tv_sec + (lua_Number)info.st_mtim.tv_nsec * 1e-9);
+    lua_setfield(L, -2, "modified");
+    return 1;
+}
+
+static void close_folder(void *folder) {
+    closedir(folder);
+}
+
+static int compare_strings(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Sorts the list of n strings at the top of the stack by bytes. */
+static void sort_strings(lua_State *L, lua_Integer n) {
+    int count, list = lua_gettop(L);
+    const char *const *names = graft_strings(L, list, "core.list", "the names", &count);
+    qsort((void *)names, (size_t)count, sizeof *names, compare_strings);
+    lua_createtable(L, (int)n, 0);
+    for (int i = 0; i < count; i++) {
+        lua_pushstring(L, names[i]);
+        lua_rawseti(L, -2, i + 1);
+    }
+    lua_replace(L, list);
+    lua_settop(L, list);
+}
+
+static int core_list(lua_State *L) {
+    const char *path = path_argument(L, 1, "core.list");
+    void **held = graft_hold(L, close_folder);
+    *held = opendir(path);
+    if (!*held)
+        return fail_file(L, path, "cannot be listed");
+    lua_newtable(L);
+    lua_Integer n = 0;
+    for (const struct dirent *entry; (entry = readdir(*held)) != NULL;) {
+        if (entry->d_name[0] == '.')
+            continue;
+        lua_pushstring(L, entry->d_name);
+        lua_rawseti(L, -2, ++n);
+    }
+    graft_drop(held);
+    sort_strings(L, n);
+    return 1;
+}
+
+/* Makes the folder and those above it; `path` is scratch. */
+static int make_folders(char *path) {
+    struct stat info;
+    for (char *slash = path + 1;; slash++) {
+        if (*slash != '/' && *slash != 0)
+            continue;
+        char kept = *slash;
+        *slash = 0;
+        if (mkdir(path, 0777) != 0 && errno != EEXIST && (stat(path, &info) != 0 || !S_ISDIR(info.st_mode)))
+            return -1;
+        *slash = kept;
+        if (!kept)
+            break;
+    }
+    if (stat(path, &info) != 0)
+        return -1;
+    errno = ENOTDIR;
+    return S_ISDIR(info.st_mode) ? 0 : -1;
+}
+
+static int core_make_folder(lua_State *L) {
+    const char *path = path_argument(L, 1, "core.make_folder");
+    size_t size = strlen(path) + 1;
+    if (size == 1)
+        return graft_fail(L, GR_ERROR_FILE, "a folder needs a name");
+    char *copy = graft_scratch(L, 1, size);
+    memcpy(copy, path, size);
+    if (make_folders(copy) != 0)
+        return fail_file(L, path, "the folder cannot be made");
+    return 0;
+}
+
+static int core_remove(lua_State *L) {
+    const char *path = path_argument(L, 1, "core.remove");
+    if (remove(path) != 0 && errno != ENOENT)
+        return fail_file(L, path, "cannot be removed");
+    return 0;
+}
+
+static int core_rename(lua_State *L) {
+    const char *from = path_argument(L, 1, "core.rename"), *to = path_argument(L, 2, "core.rename");
+    if (rename(from, to) != 0)
+        return fail_file(L, from, "cannot be renamed");
+    return 0;
+}
+
+/* Fills the buffer with the whole file, which has this size. */
+static int read_whole(const char *path, char *buffer, size_t size) {
+    struct gr_source source;
+    GR_TRY(gr_source_open(&source, path));
+    int status = source.size == size ? gr_source_read(&source, 0, buffer, size)
+                                     : gr_fail(GR_ERROR_FILE, "the file changed while it was read");
+    gr_source_close(&source);
+    return status;
+}
+
+static int core_read(lua_State *L) {
+    const char *path = path_argument(L, 1, "core.read");
+    lua_Integer limit = luaL_optinteger(L, 2, 64 << 20);
+    struct stat info;
+    luaL_Buffer buffer;
+    if (stat(path, &info) != 0)
+        return fail_file(L, path, "cannot be read");
+    if (!S_ISREG(info.st_mode) || info.st_size > limit)
+        return graft_fail(L, GR_ERROR_FILE, "%s: expected a file of at most %lld bytes", path,
+                          (long long)limit);
+    char *bytes = luaL_buffinitsize(L, &buffer, (size_t)info.st_size);
+    if (read_whole(path, bytes, (size_t)info.st_size)) {
+        gr_fail_in("%s", path);
+        return graft_raise(L);
+    }
+    luaL_pushresultsize(&buffer, (size_t)info.st_size);
+    return 1;
+}
+
+static int core_write(lua_State *L) {
+    const char *path = path_argument(L, 1, "core.write");
+    const char *text = graft_string(L, 2, "core.write", "the text");
+    graft_check(L, gr_file_replace(path, text, lua_rawlen(L, 2)));
+    return 0;
+}
+
+static int core_absolute(lua_State *L) {
+    char here[PATH_MAX];
+    const char *path = path_argument(L, 1, "core.absolute");
+    if (path[0] == '/')
+        lua_pushstring(L, path);
+    else if (getcwd(here, sizeof here))
+        lua_pushfstring(L, "%s/%s", here, path);
+    else
+        return fail_file(L, path, "the present folder has no name");
+    return 1;
+}
+
+void graft_open_files(lua_State *L) {
+    static const luaL_Reg functions[] = {
+        {"json", core_json},
+        {"parse_json", core_parse_json},
+        {"array", graft_core_array},
+        {"digest", core_digest},
+        {"digest_file", core_digest_file},
+        {"embedded", core_embedded},
+        {"embedded_names", core_embedded_names},
+        {"stat", core_stat},
+        {"list", core_list},
+        {"make_folder", core_make_folder},
+        {"remove", core_remove},
+        {"rename", core_rename},
+        {"read", core_read},
+        {"write", core_write},
+        {"absolute", core_absolute},
+        {NULL, NULL},
+    };
+    luaL_setfuncs(L, functions, 0);
+    graft_push_null(L);
+    lua_setfield(L, -2, "null");
+}

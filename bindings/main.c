@@ -1,0 +1,154 @@
+/* The `graft` program: a Lua state, the standard library in it, and graft.cli's main. */
+#include <locale.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+
+#include "base/threads.h"
+#include "error.h"
+#include "module.h"
+#include "state.h"
+
+enum {
+    EXIT_FAILED = 1,
+    EXIT_USAGE = 2,
+    EXIT_SIGNAL = 128, /* and the signal's number */
+    HOOK_INSTRUCTIONS =
+        10000000, /* of Lua after Ctrl-C before a script that never looks is stopped: about 0.1 s */
+};
+
+static volatile sig_atomic_t signal_came; /* what a handler can reach */
+static lua_State *main_state;
+
+/* A script that computes without calling graft is stopped here; graft's own loops look at the flag long
+ * before. */
+static void stop_script(lua_State *L, lua_Debug *info) {
+    (void)info;
+    lua_sethook(L, NULL, 0, 0);
+    graft_check(L, graft_poll(L));
+}
+
+static void on_signal(int number) {
+    if (signal_came)
+        _exit(EXIT_SIGNAL + number);
+    signal_came = number;
+    lua_sethook(main_state, stop_script, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
+}
+
+static void catch_signals(lua_State *L) {
+    struct sigaction action = {.sa_handler = on_signal};
+    main_state = L;
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+static bool has_option(int argc, char **argv, const char *option) {
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], option) == 0)
+            return true;
+    return false;
+}
+
+/* Message handler under --trace: prints the traceback at once and leaves the error as it is. */
+static int print_trace(lua_State *L) {
+    if (lua_istable(L, 1) && lua_getfield(L, 1, "exit") != LUA_TNIL)
+        lua_settop(L, 1);
+    else {
+        lua_settop(L, 1);
+        luaL_traceback(L, L, luaL_tolstring(L, 1, NULL), 1);
+        fprintf(stderr, "%s\n", lua_tostring(L, -1));
+        lua_settop(L, 1);
+    }
+    return 1;
+}
+
+/* Everything that may raise. Arguments: argc, argv. Returns the exit status. */
+static int run(lua_State *L) {
+    int argc = (int)lua_tointeger(L, 1);
+    char **argv = lua_touserdata(L, 2);
+    struct graft_state *state = graft_state(L);
+    state->program = true;
+    state->argument_count = argc > 0 ? argc - 1 : 0;
+    state->arguments = argv + 1;
+    state->signal = &signal_came;
+    luaL_openlibs(L);
+    graft_install(L);
+    catch_signals(L);
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "graft.cli");
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "main");
+    luaL_checkstack(L, state->argument_count, "too many arguments");
+    for (int i = 0; i < state->argument_count; i++)
+        lua_pushstring(L, state->arguments[i]);
+    lua_call(L, state->argument_count, 1);
+    return 1;
+}
+
+/* The exit status that an error means; what it has to say goes to stderr. */
+static int report(lua_State *L, bool traced) {
+    if (lua_istable(L, -1)) {
+        if (lua_getfield(L, -1, "exit") == LUA_TNUMBER)
+            return (int)lua_tointeger(L, -1);
+        lua_pop(L, 1);
+        bool usage = lua_getfield(L, -1, "usage") == LUA_TBOOLEAN;
+        lua_pop(L, 1);
+        bool stopped =
+            lua_getfield(L, -1, "kind") == LUA_TSTRING && strcmp(lua_tostring(L, -1), "interrupt") == 0;
+        lua_pop(L, 1);
+        if (stopped && signal_came)
+            return EXIT_SIGNAL + signal_came;
+        if (!traced)
+            fprintf(stderr, "graft: %s\n", luaL_tolstring(L, -1, NULL));
+        return usage ? EXIT_USAGE : EXIT_FAILED;
+    }
+    const char *text = lua_tostring(L, -1); /* no luaL_tolstring: memory may have run out */
+    if (!traced)
+        fprintf(stderr, "graft: %s\n", text ? text : "an error that is no text");
+    return EXIT_FAILED;
+}
+
+static int report_protected(lua_State *L) {
+    lua_pushinteger(L, report(L, lua_toboolean(L, lua_upvalueindex(1))));
+    return 1;
+}
+
+int main(int argc, char **argv) {
+    bool trace = has_option(argc, argv, "--trace");
+    setlocale(LC_CTYPE, ""); /* for line editing; numbers stay in the C locale */
+    lua_State *L = luaL_newstate();
+    if (!L) {
+        fprintf(stderr, "graft: no memory to start\n");
+        return EXIT_FAILED;
+    }
+    lua_pushcfunction(L, print_trace);
+    lua_pushcfunction(L, run);
+    lua_pushinteger(L, argc);
+    lua_pushlightuserdata(L, argv);
+    int status = EXIT_FAILED;
+    if (lua_pcall(L, 2, 1, trace ? 1 : 0) == LUA_OK) {
+        status = lua_isinteger(L, -1) ? (int)lua_tointeger(L, -1) : 0;
+    } else {
+        lua_pushboolean(L, trace);
+        lua_pushcclosure(L, report_protected, 1);
+        lua_insert(L, -2);
+        if (lua_pcall(L, 1, 1, 0) == LUA_OK)
+            status = (int)lua_tointeger(L, -1);
+        else
+            fprintf(stderr, "graft: not enough memory\n");
+    }
+    lua_close(L);
+    gr_threads_stop();
+    if (fflush(stdout) != 0 && status == 0) {
+        fprintf(stderr, "graft: standard output: cannot be written\n");
+        status = EXIT_FAILED;
+    }
+    return status;
+}

@@ -1,0 +1,282 @@
+/* core: state, threads, memory, clocks, the terminal, names and text. */
+#define _GNU_SOURCE /* for the terminal's size */
+#include "core.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "arguments.h"
+#include "base/memory.h"
+#include "base/random.h"
+#include "base/text.h"
+#include "base/threads.h"
+#include "error.h"
+#include "kernels/kernels.h"
+#include "state.h"
+
+static int core_seed(lua_State *L) {
+    struct graft_state *state = graft_state(L);
+    if (!lua_isnoneornil(L, 1)) {
+        state->seed = (uint64_t)graft_integer(L, 1, "core.seed", "the seed");
+        state->draws = 0;
+    }
+    lua_pushinteger(L, (lua_Integer)state->seed);
+    return 1;
+}
+
+static int core_fit(lua_State *L) {
+    struct graft_state *state = graft_state(L);
+    if (!lua_isnoneornil(L, 1))
+        state->fit = (uint64_t)graft_integer(L, 1, "core.fit", "the ordinal");
+    lua_pushinteger(L, (lua_Integer)state->fit);
+    return 1;
+}
+
+static int core_threads(lua_State *L) {
+    if (!lua_isnoneornil(L, 1)) {
+        lua_Integer n = graft_integer(L, 1, "threads", "their number");
+        if (n < 0 || n > GR_MAX_THREADS)
+            return graft_fail(L, GR_ERROR_OPTION, "threads must be 0 (one a processor) to %d, got %lld",
+                              GR_MAX_THREADS, (long long)n);
+        graft_check(L, gr_threads_set((int)n));
+    }
+    lua_pushinteger(L, gr_threads());
+    return 1;
+}
+
+static int core_memory(lua_State *L) {
+    if (!lua_isnoneornil(L, 1)) {
+        lua_Integer limit = graft_integer(L, 1, "memory", "the limit in bytes");
+        if (limit < 0)
+            return graft_fail(L, GR_ERROR_OPTION,
+                              "memory: the limit must be 0 (none) or more bytes, got %lld", (long long)limit);
+        gr_memory_limit((size_t)limit);
+    }
+    struct gr_memory memory = gr_memory();
+    lua_createtable(L, 0, 4);
+    lua_pushinteger(L, (lua_Integer)memory.live);
+    lua_setfield(L, -2, "live");
+    lua_pushinteger(L, (lua_Integer)memory.peak);
+    lua_setfield(L, -2, "peak");
+    lua_pushinteger(L, (lua_Integer)memory.blocks);
+    lua_setfield(L, -2, "blocks");
+    lua_pushinteger(L, (lua_Integer)memory.limit);
+    lua_setfield(L, -2, "limit");
+    return 1;
+}
+
+static int core_reset_peak(lua_State *L) {
+    (void)L;
+    gr_memory_reset_peak();
+    return 0;
+}
+
+static int push_clock(lua_State *L, clockid_t which) {
+    struct timespec now;
+    clock_gettime(which, &now);
+    lua_pushnumber(L, (lua_Number)now.tv_sec + (lua_Number)now.tv_nsec * 1e-9);
+    return 1;
+}
+
+static int core_clock(lua_State *L) {
+    return push_clock(L, CLOCK_MONOTONIC);
+}
+
+static int core_time(lua_State *L) {
+    return push_clock(L, CLOCK_REALTIME);
+}
+
+static int core_interrupted(lua_State *L) {
+    lua_pushboolean(L, graft_poll(L) != GR_OK);
+    return 1;
+}
+
+static int core_check_interrupt(lua_State *L) {
+    graft_check(L, graft_poll(L));
+    return 0;
+}
+
+static int core_clear_interrupt(lua_State *L) {
+    struct graft_state *state = graft_state(L);
+    if (state->signal)
+        *state->signal = 0;
+    return 0;
+}
+
+static int core_signal(lua_State *L) {
+    struct graft_state *state = graft_state(L);
+    if (!state->signal || !*state->signal)
+        return 0;
+    lua_pushinteger(L, *state->signal);
+    return 1;
+}
+
+/* core.terminal(stream) -> columns, or nothing */
+static int core_terminal(lua_State *L) {
+    static const char *const names[] = {"stdin", "stdout", "stderr", NULL};
+    int stream = luaL_checkoption(L, 1, NULL, names);
+    struct winsize size = {0};
+    const char *kind = getenv("TERM");
+    if (!isatty(stream) || (kind && strcmp(kind, "dumb") == 0))
+        return 0;
+    bool known = ioctl(stream, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+    lua_pushinteger(L, known ? size.ws_col : 80);
+    return 1;
+}
+
+static int core_blas(lua_State *L) {
+    lua_pushstring(L, gr_blas_name());
+    return 1;
+}
+
+/* core.error(kind, message [, near [, usage]]): `usage` marks a mistake on the command line (exit status 2).
+ */
+static int core_error(lua_State *L) {
+    bool usage = lua_toboolean(L, 4);
+    lua_settop(L, 3);
+    lua_pushcfunction(L, graft_core_error);
+    lua_insert(L, 1);
+    lua_pcall(L, 3, 0, 0);
+    if (usage && lua_istable(L, -1)) {
+        lua_pushboolean(L, 1);
+        lua_setfield(L, -2, "usage");
+    }
+    return lua_error(L);
+}
+
+static int core_exit(lua_State *L) {
+    lua_Integer status = graft_integer(L, 1, "core.exit", "the exit status");
+    lua_createtable(L, 0, 1);
+    lua_pushinteger(L, status);
+    lua_setfield(L, -2, "exit");
+    return lua_error(L);
+}
+
+static int core_nearest(lua_State *L) {
+    int count;
+    const char *word = graft_string(L, 1, "core.nearest", "the word");
+    luaL_checktype(L, 2, LUA_TTABLE);
+    const char *const *names = graft_strings(L, 2, "core.nearest", "the names", &count);
+    lua_pushstring(L, gr_nearest(word, names, (size_t)count));
+    return 1;
+}
+
+static int core_glob(lua_State *L) {
+    lua_pushboolean(L, gr_glob(graft_string(L, 1, "core.glob", "the pattern"),
+                               graft_string(L, 2, "core.glob", "the name")));
+    return 1;
+}
+
+static int core_format_bytes(lua_State *L) {
+    char text[32];
+    lua_Number bytes = graft_number(L, 1, "core.format_bytes", "the bytes");
+    lua_pushstring(L, gr_format_bytes(bytes > 0 && bytes < 1e18 ? (size_t)bytes : 0, text));
+    return 1;
+}
+
+static int core_format_seconds(lua_State *L) {
+    char text[32];
+    lua_pushstring(L, gr_format_seconds(graft_number(L, 1, "core.format_seconds", "the seconds"), text));
+    return 1;
+}
+
+static int core_format_count(lua_State *L) {
+    char text[32];
+    lua_pushstring(L, gr_format_count(graft_integer(L, 1, "core.format_count", "the count"), text));
+    return 1;
+}
+
+static int core_printable(lua_State *L) {
+    const char *text = graft_string(L, 1, "core.printable", "the text");
+    size_t room = 4 * lua_rawlen(L, 1) + 1; /* \x1b for each byte at worst */
+    char *out = graft_scratch(L, 1, room);
+    lua_pushstring(L, gr_printable(text, out, room));
+    return 1;
+}
+
+static uint64_t key(lua_State *L, int argument) {
+    return (uint64_t)luaL_optinteger(L, argument, 0);
+}
+
+static int core_random(lua_State *L) {
+    static const char *const names[] = {"sample", "script", NULL};
+    static const enum gr_purpose purposes[] = {GR_RANDOM_SAMPLE, GR_RANDOM_SCRIPT};
+    enum gr_purpose purpose = purposes[luaL_checkoption(L, 1, NULL, names)];
+    lua_Integer n = graft_integer(L, 5, "core.random", "how many");
+    struct gr_random random = gr_random(graft_state(L)->seed, purpose, key(L, 2), key(L, 3), key(L, 4));
+    lua_newtable(L);
+    for (lua_Integer i = 1; i <= n; i++) {
+        lua_pushnumber(L, (lua_Number)gr_random_uniform(&random));
+        lua_rawseti(L, -2, i);
+    }
+    return 1;
+}
+
+static int core_shuffle(lua_State *L) {
+    lua_Integer n = graft_integer(L, 1, "core.shuffle", "how many");
+    if (n < 0)
+        n = 0;
+    int64_t *order = graft_scratch(L, (size_t)n, sizeof *order);
+    struct gr_random random =
+        gr_random(graft_state(L)->seed, GR_RANDOM_SAMPLE, key(L, 2), key(L, 3), key(L, 4));
+    for (lua_Integer i = 0; i < n; i++)
+        order[i] = i + 1;
+    gr_random_shuffle(&random, order, n);
+    lua_createtable(L, 0, 0);
+    for (lua_Integer i = 0; i < n; i++) {
+        lua_pushinteger(L, (lua_Integer)order[i]);
+        lua_rawseti(L, -2, i + 1);
+    }
+    return 1;
+}
+
+static int core_class(lua_State *L) {
+    lua_pushfstring(L, "graft.%s", graft_string(L, 1, "core.class", "the type"));
+    if (luaL_getmetatable(L, lua_tostring(L, -1)) == LUA_TNIL)
+        return graft_fail(L, GR_ERROR_NAME, "core.class: no type \"%s\"", lua_tostring(L, 1));
+    return 1;
+}
+
+void graft_open_program(lua_State *L) {
+    static const luaL_Reg functions[] = {
+        {"seed", core_seed},
+        {"fit", core_fit},
+        {"threads", core_threads},
+        {"memory", core_memory},
+        {"reset_peak", core_reset_peak},
+        {"clock", core_clock},
+        {"time", core_time},
+        {"interrupted", core_interrupted},
+        {"check_interrupt", core_check_interrupt},
+        {"clear_interrupt", core_clear_interrupt},
+        {"signal", core_signal},
+        {"terminal", core_terminal},
+        {"blas", core_blas},
+        {"error", core_error},
+        {"is_error", graft_core_is_error},
+        {"exit", core_exit},
+        {"nearest", core_nearest},
+        {"glob", core_glob},
+        {"format_bytes", core_format_bytes},
+        {"format_seconds", core_format_seconds},
+        {"format_count", core_format_count},
+        {"printable", core_printable},
+        {"random", core_random},
+        {"shuffle", core_shuffle},
+        {"class", core_class},
+        {NULL, NULL},
+    };
+    const struct graft_state *state = graft_state(L);
+    luaL_setfuncs(L, functions, 0);
+    lua_pushliteral(L, GRAFT_VERSION);
+    lua_setfield(L, -2, "version");
+    lua_pushboolean(L, state->program);
+    lua_setfield(L, -2, "program");
+    lua_pushstring(L, gr_simd_name());
+    lua_setfield(L, -2, "cpu");
+    graft_push_strings(L, (const char *const *)state->arguments, state->argument_count);
+    lua_setfield(L, -2, "arguments");
+}

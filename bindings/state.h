@@ -1,0 +1,28 @@
+/* What belongs to one Lua state: its seed, the fit that runs, the words of the command line, and where a
+ * signal shows. */
+#ifndef GRAFT_BINDINGS_STATE_H
+#define GRAFT_BINDINGS_STATE_H
+
+#include <lua.h>
+#include <lauxlib.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct graft_state {
+    uint64_t seed;  /* of every random stream; 1 at the start */
+    uint64_t draws; /* random tensors since the seed was set: the next one's number */
+    uint64_t fit;   /* ordinal of the present fit */
+    bool program;   /* build/graft itself, not a module of another program */
+    int argument_count;
+    char **arguments;              /* after the program's name */
+    volatile sig_atomic_t *signal; /* the signal that asked to stop, or 0; NULL: signals are the host's */
+};
+
+/* The state's record; made on the first call. */
+struct graft_state *graft_state(lua_State *L);
+
+/* Sets the interrupt error and returns GR_ERROR_INTERRUPT when a signal has come, else GR_OK. */
+int graft_poll(lua_State *L);
+
+#endif
