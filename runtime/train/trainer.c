@@ -1,0 +1,349 @@
+#include "train/trainer.h"
+
+#include "base/memory.h"
+#include "base/status.h"
+#include "base/threads.h"
+
+#include <math.h>
+#include <string.h>
+
+/* One parameter that the plan in use trains. */
+struct target {
+    struct gr_param *param;
+    const struct gr_layer *layer;
+    struct gr_slot *slot;
+};
+
+/* A running statistic that a forward pass moves, and its value before the step. */
+struct statistic {
+    struct gr_param *param;
+    struct gr_tensor before;
+};
+
+struct gr_trainer {
+    struct gr_network *net;
+    struct gr_trainer_options options;
+    struct gr_optimizer *optimizer;
+    struct gr_plan *plan; /* NULL: to be compiled */
+    int capacity;
+    struct gr_shape input;
+    struct target *targets;
+    int target_count;
+    struct statistic *statistics;
+    int statistic_count;
+    double *partials; /* of the sum of squares of one gradient */
+    double *losses;
+    int loss_count;
+    double norm;
+    float lr;
+    int64_t steps;
+};
+
+enum { NORM_CHUNK = 1 << 16 };
+
+int gr_trainer_create(struct gr_trainer **out, struct gr_network *net,
+                      const struct gr_trainer_options *options) {
+    if (!(options->clip >= 0) || !isfinite(options->clip))
+        return gr_fail(GR_ERROR_OPTION, "clip must be 0 or more, not %g", (double)options->clip);
+    if (options->steps < 0 || options->epoch_steps < 0 || options->capacity < 0)
+        return gr_fail(GR_ERROR_OPTION, "steps and capacity must not be negative");
+    GR_TRY(gr_loss_check(&options->loss, net->class_count));
+    struct gr_trainer *trainer = gr_calloc(1, sizeof *trainer);
+    if (!trainer)
+        return GR_ERROR_MEMORY;
+    trainer->net = net;
+    trainer->options = *options;
+    trainer->lr = options->optimizer.lr;
+    int status = gr_optimizer_create(&trainer->optimizer, &options->optimizer);
+    if (status) {
+        gr_free(trainer);
+        return status;
+    }
+    *out = trainer;
+    return GR_OK;
+}
+
+/* Releases what belongs to one compiled plan; the optimiser's state stays. */
+static void drop_plan(struct gr_trainer *trainer) {
+    for (int i = 0; i < trainer->statistic_count; i++)
+        gr_tensor_release(&trainer->statistics[i].before);
+    gr_plan_free(trainer->plan);
+    gr_free(trainer->targets);
+    gr_free(trainer->statistics);
+    gr_free(trainer->partials);
+    gr_free(trainer->losses);
+    trainer->plan = NULL;
+    trainer->targets = NULL;
+    trainer->statistics = NULL;
+    trainer->partials = NULL;
+    trainer->losses = NULL;
+    trainer->target_count = trainer->statistic_count = trainer->loss_count = 0;
+}
+
+void gr_trainer_free(struct gr_trainer *trainer) {
+    if (!trainer)
+        return;
+    drop_plan(trainer);
+    gr_optimizer_free(trainer->optimizer);
+    gr_free(trainer);
+}
+
+/* Finds or makes the optimiser's state of everything that the plan trains. */
+static int bind_targets(struct gr_trainer *trainer) {
+    struct gr_param *const *params;
+    struct gr_layer *const *layers;
+    int64_t largest = 1;
+    int count = gr_plan_trained(trainer->plan, &params, &layers);
+    if (count == 0)
+        return gr_fail(GR_ERROR_OPTION, "nothing to train: every layer of %s is frozen", trainer->net->name);
+    trainer->targets = gr_calloc((size_t)count, sizeof *trainer->targets);
+    if (!trainer->targets)
+        return GR_ERROR_MEMORY;
+    for (int i = 0; i < count; i++) {
+        struct target *target = &trainer->targets[i];
+        int64_t size = gr_tensor_count(&params[i]->tensor);
+        largest = size > largest ? size : largest;
+        target->param = params[i];
+        target->layer = layers[i];
+        GR_TRY(gr_optimizer_slot(trainer->optimizer, params[i], &target->slot));
+    }
+    trainer->target_count = count;
+    trainer->partials = gr_calloc((size_t)(largest / NORM_CHUNK + 1), sizeof *trainer->partials);
+    trainer->loss_count = gr_plan_outputs(trainer->plan);
+    trainer->losses = gr_calloc((size_t)trainer->loss_count, sizeof *trainer->losses);
+    return trainer->partials && trainer->losses ? GR_OK : GR_ERROR_MEMORY;
+}
+
+static int bind_statistics(struct gr_trainer *trainer) {
+    const struct gr_network *net = trainer->net;
+    size_t count = 0;
+    for (int i = 0; i < net->layer_count; i++)
+        count += (size_t)net->layers[i]->param_count;
+    trainer->statistics = gr_calloc(count, sizeof *trainer->statistics);
+    if (!trainer->statistics)
+        return GR_ERROR_MEMORY;
+    for (int i = 0; i < net->layer_count; i++)
+        for (int j = 0; j < net->layers[i]->param_count && !net->layers[i]->frozen; j++) {
+            struct gr_param *param = &net->layers[i]->params[j];
+            if (!param->buffer)
+                continue;
+            struct statistic *statistic = &trainer->statistics[trainer->statistic_count++];
+            statistic->param = param;
+            GR_TRY(gr_tensor_copy(&statistic->before, &param->tensor));
+        }
+    return GR_OK;
+}
+
+/* Makes sure that there is a plan for n photos of this shape. */
+static int prepare(struct gr_trainer *trainer, int n, struct gr_shape input) {
+    bool same = trainer->plan && !gr_plan_stale(trainer->plan) && trainer->input.c == input.c &&
+                trainer->input.h == input.h && trainer->input.w == input.w;
+    if (same && n <= trainer->capacity)
+        return GR_OK;
+    int capacity = n > trainer->options.capacity ? n : trainer->options.capacity;
+    if (trainer->capacity > capacity)
+        capacity = trainer->capacity;
+    struct gr_plan_request request = {.capacity = capacity, .input = input, .training = true};
+    drop_plan(trainer);
+    int status = gr_plan_create(&trainer->plan, trainer->net, &request);
+    if (!status)
+        status = bind_targets(trainer);
+    if (!status)
+        status = bind_statistics(trainer);
+    if (status) {
+        drop_plan(trainer);
+        return status;
+    }
+    trainer->capacity = capacity;
+    trainer->input = input;
+    return GR_OK;
+}
+
+int gr_trainer_plan(struct gr_trainer *trainer, int n, struct gr_shape input, struct gr_plan **plan) {
+    GR_TRY(prepare(trainer, n, input));
+    *plan = trainer->plan;
+    return GR_OK;
+}
+
+/* --- statistics survive a step that fails --- */
+
+static void *tensor_bytes(const struct gr_tensor *tensor) {
+    return tensor->dtype == GR_F32 ? (void *)gr_tensor_floats(tensor) : (void *)gr_tensor_integers(tensor);
+}
+
+static void keep_statistics(struct gr_trainer *trainer) {
+    for (int i = 0; i < trainer->statistic_count; i++) {
+        struct statistic *s = &trainer->statistics[i];
+        memcpy(tensor_bytes(&s->before), tensor_bytes(&s->param->tensor), gr_tensor_bytes(&s->before));
+    }
+}
+
+static void restore_statistics(struct gr_trainer *trainer) {
+    for (int i = 0; i < trainer->statistic_count; i++) {
+        struct statistic *s = &trainer->statistics[i];
+        memcpy(tensor_bytes(&s->param->tensor), tensor_bytes(&s->before), gr_tensor_bytes(&s->before));
+        gr_param_touch(s->param);
+    }
+}
+
+/* --- the step --- */
+
+static int check_heads(const struct gr_trainer *trainer, int k) {
+    for (int i = 0; i < trainer->loss_count; i++) {
+        int64_t outputs = gr_shape_size(gr_plan_output_shape(trainer->plan, i));
+        if (outputs != k)
+            return gr_fail(GR_ERROR_SHAPE, "targets have %d columns, but \"%s\" of %s has %lld outputs", k,
+                           gr_plan_output_layer(trainer->plan, i)->name, trainer->net->name,
+                           (long long)outputs);
+    }
+    return GR_OK;
+}
+
+static int not_finite(const struct gr_trainer *trainer, const char *what, double value) {
+    return gr_fail(
+        GR_ERROR_NUMBER,
+        "%s became %s in step %lld at learning rate %g; nothing of that step was kept. A smaller rate, "
+        "warmup or clip may help",
+        what, isnan(value) ? "not a number" : "infinite", (long long)trainer->steps + 1,
+        gr_trainer_lr(trainer));
+}
+
+/* Losses of all heads and the gradients of their outputs. */
+static int losses(struct gr_trainer *trainer, int n, int k, const float *targets, double *total) {
+    double sum = 0;
+    for (int i = 0; i < trainer->loss_count; i++) {
+        float *gradient = gr_plan_output_gradient(trainer->plan, i);
+        double weight = i == 0 ? 1 : trainer->net->aux[i - 1].weight;
+        GR_TRY(gr_loss(&trainer->options.loss, i, n, k, gr_plan_output(trainer->plan, i), targets,
+                       &trainer->losses[i], gradient));
+        if (!isfinite(trainer->losses[i]))
+            return not_finite(trainer, "the loss", trainer->losses[i]);
+        sum += weight * trainer->losses[i];
+        for (size_t j = 0; weight != 1 && j < (size_t)n * (size_t)k; j++)
+            gradient[j] *= (float)weight;
+    }
+    *total = sum;
+    return GR_OK;
+}
+
+struct squares {
+    const float *values;
+    int64_t count;
+    double *partials;
+};
+
+static void squares_chunk(void *context, int64_t chunk, int worker) {
+    const struct squares *s = context;
+    int64_t first = chunk * NORM_CHUNK, last = first + NORM_CHUNK < s->count ? first + NORM_CHUNK : s->count;
+    double sum[4] = {0};
+    (void)worker;
+    for (; first + 4 <= last; first += 4)
+        for (int j = 0; j < 4; j++)
+            sum[j] += (double)s->values[first + j] * s->values[first + j];
+    for (; first < last; first++)
+        sum[0] += (double)s->values[first] * s->values[first];
+    s->partials[chunk] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+/* Global norm of all gradients; not finite as soon as one number of them is not. */
+static double gradient_norm(struct gr_trainer *trainer) {
+    double sum = 0;
+    for (int i = 0; i < trainer->target_count; i++) {
+        const struct gr_param *param = trainer->targets[i].param;
+        struct squares s = {gr_plan_gradient(trainer->plan, param), gr_tensor_count(&param->tensor),
+                            trainer->partials};
+        int64_t chunks = (s.count + NORM_CHUNK - 1) / NORM_CHUNK;
+        gr_parallel(chunks, squares_chunk, &s);
+        for (int64_t j = 0; j < chunks; j++)
+            sum += trainer->partials[j];
+    }
+    return sqrt(sum);
+}
+
+/* Everything of a step that can fail. */
+static int compute(struct gr_trainer *trainer, int n, const float *x, int k, const float *targets,
+                   double *loss) {
+    struct gr_stream stream = {trainer->options.seed, trainer->options.fit, (uint64_t)trainer->steps};
+    size_t floats = (size_t)n * (size_t)gr_shape_size(trainer->input);
+    memcpy(gr_plan_input(trainer->plan), x, floats * sizeof *x);
+    GR_TRY(gr_plan_forward(trainer->plan, n, &stream));
+    GR_TRY(losses(trainer, n, k, targets, loss));
+    GR_TRY(gr_plan_backward(trainer->plan));
+    trainer->norm = gradient_norm(trainer);
+    return isfinite(trainer->norm) ? GR_OK : not_finite(trainer, "a gradient", trainer->norm);
+}
+
+static void apply(struct gr_trainer *trainer) {
+    double lr = gr_trainer_lr(trainer), clip = trainer->options.clip, scale = 1;
+    if (clip > 0 && trainer->norm > clip)
+        scale = clip / (trainer->norm + 1e-6);
+    for (int i = 0; i < trainer->target_count; i++) {
+        struct target *target = &trainer->targets[i];
+        gr_optimizer_step(trainer->optimizer, target->slot, target->param,
+                          gr_plan_gradient(trainer->plan, target->param), scale,
+                          lr * target->layer->lr_scale);
+    }
+    trainer->steps++;
+}
+
+int gr_trainer_step(struct gr_trainer *trainer, int n, struct gr_shape input, const float *x, int k,
+                    const float *targets, double *loss) {
+    if (n < 1)
+        return gr_fail(GR_ERROR_SHAPE, "a training step needs at least one photo");
+    GR_TRY(prepare(trainer, n, input));
+    GR_TRY(check_heads(trainer, k));
+    keep_statistics(trainer);
+    int status = compute(trainer, n, x, k, targets, loss);
+    if (status)
+        restore_statistics(trainer);
+    else
+        apply(trainer);
+    return status;
+}
+
+/* --- asking --- */
+
+const double *gr_trainer_losses(const struct gr_trainer *trainer, int *count) {
+    *count = trainer->loss_count;
+    return trainer->losses;
+}
+
+const float *gr_trainer_logits(const struct gr_trainer *trainer) {
+    return trainer->plan ? gr_plan_output(trainer->plan, 0) : NULL;
+}
+
+double gr_trainer_norm(const struct gr_trainer *trainer) {
+    return trainer->norm;
+}
+
+double gr_trainer_lr(const struct gr_trainer *trainer) {
+    const struct gr_trainer_options *o = &trainer->options;
+    return trainer->lr * gr_schedule_factor(&o->schedule, trainer->steps, o->steps, o->epoch_steps);
+}
+
+int gr_trainer_set_lr(struct gr_trainer *trainer, float lr) {
+    if (!(lr > 0) || !isfinite(lr))
+        return gr_fail(GR_ERROR_OPTION, "lr must be above 0, not %g", (double)lr);
+    trainer->lr = lr;
+    return GR_OK;
+}
+
+int64_t gr_trainer_steps(const struct gr_trainer *trainer) {
+    return trainer->steps;
+}
+
+void gr_trainer_set_steps(struct gr_trainer *trainer, int64_t steps) {
+    trainer->steps = steps;
+}
+
+struct gr_network *gr_trainer_network(const struct gr_trainer *trainer) {
+    return trainer->net;
+}
+
+struct gr_optimizer *gr_trainer_optimizer(const struct gr_trainer *trainer) {
+    return trainer->optimizer;
+}
+
+const struct gr_trainer_options *gr_trainer_options(const struct gr_trainer *trainer) {
+    return &trainer->options;
+}
