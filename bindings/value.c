@@ -14,6 +14,7 @@
 
 static const char ARRAY_TYPE[] = "graft.array";
 static const lua_Integer EXACT = (lua_Integer)1 << 53; /* whole numbers up to here are exact as doubles */
+static const lua_Integer PRINTED = 999999999999999; /* cJSON prints 15 digits */
 
 void graft_push_null(lua_State *L) {
     lua_pushlightuserdata(L, NULL);
@@ -54,7 +55,7 @@ static cJSON *make_number(lua_State *L) {
     if (!lua_isinteger(L, -1))
         return cJSON_CreateNumber(lua_tonumber(L, -1)); /* cJSON writes null for what is not finite */
     lua_Integer value = lua_tointeger(L, -1);
-    if (value >= -EXACT && value <= EXACT)
+    if (value >= -PRINTED && value <= PRINTED)
         return cJSON_CreateNumber((double)value);
     snprintf(text, sizeof text, "%lld", (long long)value);
     return cJSON_CreateRaw(text);

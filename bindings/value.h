@@ -4,7 +4,7 @@
  *   table with [1], or marked as array    array (holes are an error)
  *   other table (string keys only)        object, keys in byte order
  *   string, boolean                       the same; a string must be UTF-8 to be valid JSON, and is not
- * checked number                                integers exactly, also beyond 2^53; not finite: null
+ * checked number                                integers exactly (long ones as raw items); not finite: null
  *   core.null (a light userdata NULL)     null
  *
  * Tables may be nested GRAFT_VALUE_DEPTH deep, which also ends cycles. */
