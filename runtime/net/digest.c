@@ -28,9 +28,7 @@ static int add_tensor(struct gr_digest *digest, const struct gr_param *param) {
     add_number(digest, (uint64_t)packed.rank);
     for (int i = 0; i < packed.rank; i++)
         add_number(digest, (uint64_t)packed.shape[i]);
-    const void *bytes = packed.dtype == GR_F32 ? (const void *)gr_tensor_floats(&packed)
-                                               : (const void *)gr_tensor_integers(&packed);
-    gr_digest_add(digest, bytes, gr_tensor_bytes(&packed));
+    gr_digest_add(digest, gr_tensor_data(&packed), gr_tensor_bytes(&packed));
     gr_tensor_release(&packed);
     return GR_OK;
 }

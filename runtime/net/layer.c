@@ -58,7 +58,7 @@ void gr_graph_draw(const struct gr_network *net, struct gr_param *param) {
     int64_t count = gr_tensor_count(&param->tensor);
     float *to = gr_tensor_floats(&param->tensor);
     if (!to) {
-        memset(gr_tensor_integers(&param->tensor), 0, gr_tensor_bytes(&param->tensor));
+        memset(gr_tensor_data(&param->tensor), 0, gr_tensor_bytes(&param->tensor));
     } else if (param->init == GR_INIT_ZEROS) {
         memset(to, 0, gr_tensor_bytes(&param->tensor));
     } else if (param->init == GR_INIT_ONES) {

@@ -54,6 +54,10 @@ bool gr_tensor_contiguous(const struct gr_tensor *tensor);
  * dtype or its memory is gone. */
 float *gr_tensor_floats(const struct gr_tensor *tensor);
 int64_t *gr_tensor_integers(const struct gr_tensor *tensor);
+/* The same, whatever the dtype. */
+static inline void *gr_tensor_data(const struct gr_tensor *tensor) {
+    return tensor->dtype == GR_F32 ? (void *)gr_tensor_floats(tensor) : (void *)gr_tensor_integers(tensor);
+}
 /* A contiguous tensor with the same values: a reference when it already is contiguous, else a copy. */
 int gr_tensor_pack(struct gr_tensor *out, const struct gr_tensor *tensor);
 /* Always a copy, contiguous. */

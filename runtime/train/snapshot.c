@@ -15,10 +15,6 @@ struct gr_snapshot {
     int count;
 };
 
-static void *bytes(const struct gr_tensor *tensor) {
-    return tensor->dtype == GR_F32 ? (void *)gr_tensor_floats(tensor) : (void *)gr_tensor_integers(tensor);
-}
-
 void gr_snapshot_free(struct gr_snapshot *snapshot) {
     if (!snapshot)
         return;
@@ -88,7 +84,7 @@ int gr_snapshot_update(struct gr_snapshot *snapshot, const struct gr_network *ne
     for (int i = 0; i < snapshot->count; i++) {
         struct item *item = &snapshot->items[i];
         GR_TRY(find(net, item, &param));
-        memcpy(bytes(&item->tensor), bytes(&param->tensor), gr_tensor_bytes(&item->tensor));
+        memcpy(gr_tensor_data(&item->tensor), gr_tensor_data(&param->tensor), gr_tensor_bytes(&item->tensor));
     }
     return GR_OK;
 }
@@ -99,7 +95,7 @@ int gr_snapshot_restore(const struct gr_snapshot *snapshot, struct gr_network *n
     for (int i = 0; i < snapshot->count; i++) {
         const struct item *item = &snapshot->items[i];
         GR_TRY(find(net, item, &param));
-        memcpy(bytes(&param->tensor), bytes(&item->tensor), gr_tensor_bytes(&item->tensor));
+        memcpy(gr_tensor_data(&param->tensor), gr_tensor_data(&item->tensor), gr_tensor_bytes(&item->tensor));
         gr_param_touch(param);
     }
     return GR_OK;

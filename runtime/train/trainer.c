@@ -167,21 +167,17 @@ int gr_trainer_plan(struct gr_trainer *trainer, int n, struct gr_shape input, st
 
 /* --- statistics survive a step that fails --- */
 
-static void *tensor_bytes(const struct gr_tensor *tensor) {
-    return tensor->dtype == GR_F32 ? (void *)gr_tensor_floats(tensor) : (void *)gr_tensor_integers(tensor);
-}
-
 static void keep_statistics(struct gr_trainer *trainer) {
     for (int i = 0; i < trainer->statistic_count; i++) {
         struct statistic *s = &trainer->statistics[i];
-        memcpy(tensor_bytes(&s->before), tensor_bytes(&s->param->tensor), gr_tensor_bytes(&s->before));
+        memcpy(gr_tensor_data(&s->before), gr_tensor_data(&s->param->tensor), gr_tensor_bytes(&s->before));
     }
 }
 
 static void restore_statistics(struct gr_trainer *trainer) {
     for (int i = 0; i < trainer->statistic_count; i++) {
         struct statistic *s = &trainer->statistics[i];
-        memcpy(tensor_bytes(&s->param->tensor), tensor_bytes(&s->before), gr_tensor_bytes(&s->before));
+        memcpy(gr_tensor_data(&s->param->tensor), gr_tensor_data(&s->before), gr_tensor_bytes(&s->before));
         gr_param_touch(s->param);
     }
 }
