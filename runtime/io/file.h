@@ -12,8 +12,8 @@ struct gr_source {
     uint64_t size;
 };
 
-/* Opens a regular file for reading (never waits, as a FIFO would make it). GR_ERROR_FILE gives the cause without the
- * path, which the caller adds. */
+/* Opens a regular file for reading (never waits, as a FIFO would make it). GR_ERROR_FILE gives the cause
+ * without the path, which the caller adds. */
 int gr_source_open(struct gr_source *out, const char *path);
 /* Memory of the caller, who keeps it alive. */
 struct gr_source gr_source_memory(const void *bytes, size_t size);
@@ -22,7 +22,8 @@ void gr_source_close(struct gr_source *source);
 /* Reads exactly `size` bytes at `offset`, or fails with GR_ERROR_FILE. */
 int gr_source_read(const struct gr_source *source, uint64_t offset, void *buffer, size_t size);
 
-/* A file being written beside its final place: PATH.PID.part, renamed to PATH when it is whole and on the disk. */
+/* A file being written beside its final place: PATH.PID.part, renamed to PATH when it is whole and on the
+ * disk. */
 struct gr_writer {
     int fd; /* -1: not open */
     char *path, *temporary;
@@ -31,8 +32,8 @@ struct gr_writer {
 /* Creates the temporary file. What stands at `path` stays as it is until gr_writer_commit. */
 int gr_writer_open(struct gr_writer *out, const char *path);
 int gr_writer_put(struct gr_writer *writer, const void *bytes, size_t size);
-/* fsync, close, rename, fsync of the folder. Ends the writer, also on failure: then the temporary file is gone and the
- * old file whole. */
+/* fsync, close, rename, fsync of the folder. Ends the writer, also on failure: then the temporary file is
+ * gone and the old file whole. */
 int gr_writer_commit(struct gr_writer *writer);
 /* Gives up: removes the temporary file. Allowed on a writer that was ended. */
 void gr_writer_abort(struct gr_writer *writer);
