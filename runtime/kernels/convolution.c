@@ -61,12 +61,12 @@ void gr_convolution_backward_weights(enum gr_convolution_kernel kernel, const st
 
 double gr_model_flops(void) {
     static const double flops[] = {
-        [GR_SIMD_BASELINE] = 28e9, [GR_SIMD_AVX2] = 105e9, [GR_SIMD_AVX512] = 115e9};
+        [GR_SIMD_BASELINE] = 30e9, [GR_SIMD_AVX2] = 120e9, [GR_SIMD_AVX512] = 220e9};
     return flops[gr_simd()];
 }
 
 double gr_model_bandwidth(int threads) {
-    return threads > 1 ? 30e9 : 24e9;
+    return threads > 1 ? 45e9 : 30e9;
 }
 
 struct gr_axis gr_axis_forward(int inputs, int outputs, int kernel, int stride, int dilation, int padding) {

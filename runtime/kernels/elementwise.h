@@ -7,12 +7,11 @@
 /* y = f(x); y may be x. */
 void gr_activation_forward(enum gr_activation f, float a, int64_t count, const float *x, float *y);
 
-/* Whether f'(x) can be had from y = f(x) alone, so that x need not be kept. Holds for leaky_relu since its slope is
- * not negative. */
+/* Whether f'(x) can be had from y = f(x) alone, so that x need not be kept. For leaky_relu that takes a slope
+ * that is not negative. */
 bool gr_activation_from_output(enum gr_activation f);
 
-/* gx = (accumulate ? gx : 0) + gy * f'. `kept` is y when gr_activation_from_output(f), else x. gx may be gy.
- */
+/* gx = (accumulate ? gx : 0) + gy * f'. `kept` is y if gr_activation_from_output(f), else x. gx may be gy. */
 void gr_activation_backward(enum gr_activation f, float a, int64_t count, const float *kept, const float *gy,
                             float *gx, bool accumulate);
 
