@@ -112,7 +112,7 @@ function check.near(expected, actual, tolerance, message)
       for i = 1, #e do
         compare(e[i], a[i], where .. "[" .. i .. "]")
       end
-    elseif type(e) ~= "number" or type(a) ~= "number" or not (math.abs(e - a) <= tolerance) then
+    elseif type(e) ~= "number" or type(a) ~= "number" or not (math.abs(e - a) <= tolerance) then -- luacheck: ignore 581
       fail("expected %s within %g%s, got %s%s", show(e), tolerance, where, show(a), note(message))
     end
   end
