@@ -125,8 +125,7 @@ int graft_is_error(lua_State *L, int index) {
     return same;
 }
 
-/* "a string", "a tensor", "nothing": what came, for a sentence. */
-static const char *describe(lua_State *L, int index) {
+const char *graft_describe(lua_State *L, int index) {
     if (luaL_getmetafield(L, index, "__name") == LUA_TSTRING) {
         const char *name = lua_tostring(L, -1);
         return strncmp(name, "graft.", 6) == 0 ? lua_pushfstring(L, "a %s", name + 6) : name;
@@ -136,7 +135,8 @@ static const char *describe(lua_State *L, int index) {
     case LUA_TNIL:
         return "nothing";
     case LUA_TNUMBER:
-        return lua_pushfstring(L, "%f", lua_tonumber(L, index));
+        lua_pushvalue(L, index);
+        return lua_tostring(L, -1);
     default:
         return lua_pushfstring(L, "a %s", luaL_typename(L, index));
     }
@@ -145,7 +145,7 @@ static const char *describe(lua_State *L, int index) {
 int graft_bad_argument(lua_State *L, const char *function, int argument, const char *what,
                        const char *wanted) {
     int shown = argument - (strchr(function, ':') ? 1 : 0);
-    const char *came = describe(L, argument);
+    const char *came = graft_describe(L, argument);
     if (shown == 0)
         return graft_fail(L, GR_ERROR_OPTION, "%s: what stands before the colon must be %s, not %s", function,
                           wanted, came);

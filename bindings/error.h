@@ -36,6 +36,10 @@ void graft_push_error(lua_State *L);
 /* Is the value an error table made here? */
 int graft_is_error(lua_State *L, int index);
 
+/* What stands at `index`, for a sentence: "a string", "a tensor", "nothing", a number's digits. Pushes one or
+ * two values. */
+const char *graft_describe(lua_State *L, int index);
+
 /* Arguments. `function` is the name that the user wrote ("tensor:slice"), `what` names the argument in a few
 words.
  * They raise kind "option": "tensor:slice: argument 2, the first index, must be an integer, not a string".

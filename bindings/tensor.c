@@ -237,8 +237,8 @@ static int tensor_newindex(lua_State *L) {
     }
     struct gr_tensor *source = graft_test_tensor(L, 3);
     if (!source)
-        return graft_fail(L, GR_ERROR_OPTION, "tensor: x[i] takes a number, a tensor or a list, not a %s",
-                          luaL_typename(L, 3));
+        return graft_fail(L, GR_ERROR_OPTION, "tensor: x[i] takes a number, a tensor or a list, not %s",
+                          graft_describe(L, 3));
     graft_check_in(L, gr_assign(target, source), "tensor");
     return 0;
 }

@@ -52,14 +52,14 @@ static void read_nest(lua_State *L, struct nest *nest, int depth) {
     const struct gr_tensor *tensor = nest->tensor;
     if (depth == tensor->rank) {
         if (lua_type(L, -1) != LUA_TNUMBER)
-            graft_fail(L, GR_ERROR_OPTION, "%s: element %s is a %s, not a number", nest->function,
-                       place_text(nest, depth, at, sizeof at), luaL_typename(L, -1));
+            graft_fail(L, GR_ERROR_OPTION, "%s: element %s is %s, not a number", nest->function,
+                       place_text(nest, depth, at, sizeof at), graft_describe(L, -1));
         *nest->next++ = (float)lua_tonumber(L, -1);
         return;
     }
     if (!lua_istable(L, -1))
-        graft_fail(L, GR_ERROR_SHAPE, "%s: element %s is a %s, but the first of its kind is a list",
-                   nest->function, place_text(nest, depth, at, sizeof at), luaL_typename(L, -1));
+        graft_fail(L, GR_ERROR_SHAPE, "%s: element %s is %s, but the first of its kind is a list",
+                   nest->function, place_text(nest, depth, at, sizeof at), graft_describe(L, -1));
     int64_t n = tensor->shape[depth];
     if ((int64_t)lua_rawlen(L, -1) != n)
         graft_fail(L, GR_ERROR_SHAPE, "%s: list %s has %lld elements, but the first of its kind has %lld",
@@ -81,8 +81,8 @@ int graft_tensor_call(lua_State *L) {
     if (other)
         return graft_made_tensor(L, gr_tensor_copy(graft_new_tensor(L), other), NAME);
     if (!lua_istable(L, 2) && lua_type(L, 2) != LUA_TNUMBER)
-        return graft_fail(L, GR_ERROR_OPTION, "%s: made of a number or a nested list of numbers, not of a %s",
-                          NAME, luaL_typename(L, 2));
+        return graft_fail(L, GR_ERROR_OPTION, "%s: made of a number or a nested list of numbers, not of %s",
+                          NAME, graft_describe(L, 2));
     lua_settop(L, 2);
     int rank = infer_shape(L, NAME, shape);
     struct nest nest = {.function = NAME, .tensor = graft_new_tensor(L)};
@@ -261,8 +261,8 @@ static const struct gr_tensor **tensor_list(lua_State *L, const char *function, 
         lua_rawgeti(L, 1, (lua_Integer)i + 1);
         list[i] = graft_test_tensor(L, -1);
         if (!list[i])
-            graft_fail(L, GR_ERROR_OPTION, "%s: element %lld of the list is a %s, not a tensor", function,
-                       (long long)i + 1, luaL_typename(L, -1));
+            graft_fail(L, GR_ERROR_OPTION, "%s: element %lld of the list is %s, not a tensor", function,
+                       (long long)i + 1, graft_describe(L, -1));
         lua_pop(L, 1); /* the list keeps it */
     }
     *count = (int64_t)n;

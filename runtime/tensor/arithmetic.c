@@ -116,8 +116,8 @@ static int prepare_source(struct gr_tensor *ready, const struct gr_tensor *targe
     char from[96], to[96];
     const struct gr_tensor *both[] = {target, source};
     memset(ready, 0, sizeof *ready);
-    GR_TRY(gr_broadcast_shape(&rank, shape, both, 2));
-    if (rank != target->rank || memcmp(shape, target->shape, (size_t)rank * sizeof shape[0]) != 0)
+    if (gr_broadcast_shape(&rank, shape, both, 2) || rank != target->rank ||
+        memcmp(shape, target->shape, (size_t)rank * sizeof shape[0]) != 0)
         return gr_fail(GR_ERROR_SHAPE, "a tensor of shape %s does not fit into one of shape %s",
                        gr_format_shape(source->rank, source->shape, from),
                        gr_format_shape(target->rank, target->shape, to));
