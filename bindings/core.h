@@ -1,11 +1,12 @@
-/* `core`: what the standard library in scripts/graft/ is built on. C gives solid primitives here; options
- * with friendly names, the fit loop, progress, reports and the command line are Lua.
+/* clang-format off */
+/* `core`: what the standard library in scripts/graft/ is built on. C gives solid primitives here; options with friendly
+ * names, the fit loop, progress, reports and the command line are Lua.
  *
- * Lua gets it by `require "graft.core"`, which the loader of bindings/module.c answers (and only inside
- * graft's own modules is it meant to be used). Every function raises a table {kind=, message=, near=, where=}
- * with __tostring (bindings/error.h) when it fails; none returns nil, message. Lists are Lua lists; `T` is a
- * tensor (bindings/tensor.h); a "shape" is {C,H,W}, or {C} when flat. Unknown keys in an options table raise
- * with the nearest one. Layer patterns are those of API C10: one string or a list of strings.
+ * Lua gets it by `require "graft.core"`, which the loader of bindings/module.c answers (and only inside graft's own
+ * modules is it meant to be used). Every function raises a table {kind=, message=, near=, where=} with __tostring
+ * (bindings/error.h) when it fails; none returns nil, message. Lists are Lua lists; `T` is a tensor (bindings/tensor.h);
+ * a "shape" is {C,H,W}, or {C} when flat. Unknown keys in an options table raise with the nearest one. Layer patterns
+ * are those of API C10: one string or a list of strings.
  *
  * --- state and program (bindings/state.c, bindings/program.c) ---
  * core.version                        "0.1"
@@ -24,68 +25,77 @@
  * core.signal() -> number|nil         the signal that came (2 or 15)
  * core.check_interrupt()              raises kind "interrupt" when it has
  * core.terminal(stream) -> columns|nil    "stdin", "stdout", "stderr"; nil when it is none
- * core.error(kind, message [, near])  raises a graft error; core.is_error(v) -> boolean
+ * core.error(kind, message [, near [, usage]])  raises a graft error (err.usage: exit status 2); core.is_error(v) -> boolean
+ * core.exit(status)                  ends the program with that status: raises {exit=status}, which main.c understands
+ * core.class(type) -> metatable       of "network", "dataset", "set", "batch", "trainer", "weights", "tensor": the standard
+ *                                     library adds its methods to __index (a table) there
  * core.nearest(word, list) -> string|nil
  * core.glob(pattern, name) -> boolean
  * core.format_bytes(n) core.format_seconds(n) core.format_count(n) core.printable(text) -> string
- * core.random(purpose, a, b, c, n) -> list of n uniform numbers   purpose: "sample" or "script"; keyed by
- * core.seed() core.shuffle(n, a, b, c) -> list    a permutation of 1..n from the "sample" stream
+ * core.random(purpose, a, b, c, n) -> list of n uniform numbers   purpose: "sample" or "script"; keyed by core.seed()
+ * core.shuffle(n, a, b, c) -> list    a permutation of 1..n from the "sample" stream
  *
  * --- text and files (bindings/files.c) ---
- * core.json(value [, indent]) -> text     tables with [1] (or marked by core.array) are arrays, keys sorted;
- * a number that is not finite is null; core.null is null core.parse_json(text) -> value      null becomes
- * core.null core.array(t) -> t                  marks a table as an array even when it is empty
+ * core.json(value [, indent]) -> text     tables with [1] (or marked by core.array) are arrays, keys sorted; a number
+ *                                     that is not finite is null; core.null is null
+ * core.parse_json(text) -> value      null becomes core.null
+ * core.array(t) -> t                  marks a table as an array even when it is empty
  * core.digest(text) -> hex; core.digest_file(path) -> hex
- * core.embedded(name) -> text|nil     "recipes/head_only.lua" (or from GRAFT_LUA_PATH); core.embedded_names()
- * -> list core.stat(path) -> {kind="file"|"folder"|"other", size=, modified=}|nil core.list(path) -> list
- * names in a folder, sorted by bytes, hidden ones left out core.make_folder(path)              with its
- * parents; core.remove(path); core.rename(from, to) core.read(path [, limit]) -> text   core.write(path,
- * text): whole or not at all (beside, fsync, rename) core.absolute(path) -> path
+ * core.embedded(name) -> text|nil     "recipes/head_only.lua" (or from GRAFT_LUA_PATH); core.embedded_names() -> list
+ * core.stat(path) -> {kind="file"|"folder"|"other", size=, modified=}|nil
+ * core.list(path) -> list             names in a folder, sorted by bytes, hidden ones left out
+ * core.make_folder(path)              with its parents; core.remove(path); core.rename(from, to)
+ * core.read(path [, limit]) -> text   core.write(path, text): whole or not at all (beside, fsync, rename)
+ * core.absolute(path) -> path
  *
  * --- networks (bindings/network.c, network_build.c, network_run.c) ---
  * core.kinds() -> list of {name=, summary=, options={{name=, type=, required=, default=}, ...}}
- * core.network(name, shape [, preprocessing [, seed]]) -> net     only an input layer, called "input"; add
- * and finish preprocessing: {resize=, stretch=, interpolation="bilinear"|"bicubic", mean={3}, std={3}, bgr=}
- *   net:add(kind, name|nil, options|nil, inputs) -> name, shape    inputs: list of layer names; options as in
- * net/options.h (conv2d: {out=, kernel=, stride=, padding=, dilation=, groups=, bias=} ...)
+ * core.network(name, shape [, preprocessing [, seed]]) -> net     only an input layer, called "input"; add and finish
+ *   preprocessing: {resize=, stretch=, interpolation="bilinear"|"bicubic", mean={3}, std={3}, bgr=}
+ *   net:add(kind, name|nil, options|nil, inputs) -> name, shape    inputs: list of layer names; options as in net/options.h
+ *                                     (conv2d: {out=, kernel=, stride=, padding=, dilation=, groups=, bias=} ...)
  *   net:finish{output=, head=, stages={...}}    output: layer name; head defaults to the last linear
  *   net:mark_aux(at, output, weight)  an auxiliary classifier that the architecture brings along
- *   net:set_classes(list); net:classes() -> list (empty when none); net:set_multilabel(b); net:multilabel()
- * -> b core.build(description [, seed]) -> net     from the table that net:describe() -> table gave
+ *   net:set_classes(list); net:classes() -> list (empty when none); net:set_multilabel(b); net:multilabel() -> b
+ * core.build(description [, seed]) -> net     from the table that net:describe() -> table gave
  *   net:name() net:head() -> string; net:set_name(s)
  *   net:input_shape() -> shape; net:output_shape() -> shape; net:stages() -> list
- *   net:set_input(shape)              other photo size (shapes are inferred again)      [when net/network.h
- * offers it] net:preprocessing() -> table; net:set_preprocessing(table)     keys given replace those held
+ *   net:preprocessing() -> table; net:set_preprocessing(table)     keys given replace those held
  *   net:metadata() -> table; net:set_metadata(key, text|nil)
  *   net:choose(patterns) -> list of layer names in network order
  *   net:layer_end(name) -> layer name   the layer whose output stands for a stage, subtree or layer
  *   net:layers() -> list of rows in network order
- *        {name=, kind=, shape=, parameters=, trained=, frozen=, fixed_norm=, lr_scale=, head=, aux=,
- * stage=name|nil, source=text|nil, inputs={names}, options={}, tensors={names}, norm=boolean} net:tensors()
- * -> list of {name=, layer=, shape=, frozen=, buffer=, trainable=, dtype=, lr_scale=} net:get(name) -> T
- * (copy); net:set(name, T)    integer buffers come and go as whole numbers net:parameters([trainable_only])
- * -> count net:digest([frozen_only]) -> hex, number of tensors net:freeze(patterns) net:unfreeze(patterns)
- * net:fix_norms(patterns, boolean) net:reinit(patterns)    change net net:lr_scale{ {pattern, scale}, ... }
+ *        {name=, kind=, shape=, parameters=, trained=, frozen=, fixed_norm=, lr_scale=, head=, aux=, stage=name|nil,
+ *         source=text|nil, inputs={names}, options={}, tensors={names}, norm=boolean}
+ *   net:tensors() -> list of {name=, layer=, shape=, frozen=, buffer=, trainable=, dtype=, lr_scale=}
+ *   net:get(name) -> T (copy); net:set(name, T)    integer buffers come and go as whole numbers
+ *   net:parameters([trainable_only]) -> count
+ *   net:digest([frozen_only]) -> hex, number of tensors
+ *   net:freeze(patterns) net:unfreeze(patterns) net:fix_norms(patterns, boolean) net:reinit(patterns)    change net
+ *   net:lr_scale{ {pattern, scale}, ... }
  *   net:replace_head(classes, {hidden=, dropout=}) net:add_head(classes, {hidden=, dropout=})
- *   net:add_aux(layer, {weight=, hidden=, pool=}); net:remove_aux([layer]); net:aux() -> list of {at=,
- * output=, weight=} net:cut(layer) -> net; net:clone() -> net     new networks net:set_source(text) where the
- * values came from (file name), for all layers with parameters net:forward(x [, layers]) -> T | {T, ...}
- * inference. x [N,C,H,W]; `layers`: list of layer names (see layer_end), then a list of tensors in that
- * order; without: logits [N,K] net:plan{input=shape, capacity=n, training=boolean, layers=} -> {rows=list as
- * gr_plan_explain, arena=, memory=} net:step_gradient(x, gy) -> {gx=T, [tensor name]=T}     one training-mode
- * forward and backward with the gradient gy of the logits: what tests and graft.nn.check compare net:close();
- * net:closed() -> boolean; net:version() -> integer that grows with every change; net:busy() -> boolean
+ *   net:add_aux(layer, {weight=, hidden=, pool=}); net:remove_aux([layer]); net:aux() -> list of {at=, output=, weight=}
+ *   net:cut(layer) -> net; net:clone() -> net     new networks
+ *   net:set_source(text)              where the values came from (file name), for all layers with parameters
+ *   net:forward(x [, layers]) -> T | {T, ...}     inference. x [N,C,H,W]; `layers`: list of layer names (see layer_end), then
+ *                                     a list of tensors in that order; without: logits [N,K]
+ *   net:plan{input=shape, capacity=n, training=boolean, layers=} -> {rows=list as gr_plan_explain, arena=, memory=}
+ *   net:step_gradient(x, gy) -> {gx=T, [tensor name]=T}     one training-mode forward and backward with the gradient gy of
+ *                                     the logits: what tests and graft.nn.check compare
+ *   net:close(); net:closed() -> boolean; net:version() -> integer that grows with every change; net:busy() -> boolean
  *   net:retain_plans(boolean)         false drops the compiled plans (memory)
  *
  * --- weights and models (bindings/weights.c) ---
  * core.weights(path [, {format=}]) -> weights     opened and checked; nothing of the file is executed
  *   weights:tensors() -> list of {name=, shape=, dtype=}; weights:get(name) -> T; weights:metadata() -> table
  *   weights:format() -> text; weights:path(); weights:close()
- *   weights:apply(net, {allow_head=, map={file name=net name}}) -> {missing={}, unused={},
- * mismatched={{name=, file=shape, net=shape}, ...}, loaded=count} core.save_weights(path, list of {name, T},
- * metadata|nil)       safetensors core.save_model(net, path, {aux=boolean, metadata={}})         weights and
- * architecture: a model file core.load_model(path) -> net        raises kind "file" when it holds no
- * architecture
+ *   weights:apply(net, {allow_head=false, allow_aux=true, map={file name=net name}, source=}) -> {missing={}, unused={},
+ *                                     mismatched={"fc.weight: [1000,512] in the file, ..."}, loaded=count}
+ *                                     names absent from `map` stay as they are; net is unchanged when it raises
+ * core.save_weights(path, list of {name, T}, metadata|nil)       safetensors
+ * core.save_model(net, path, {aux=boolean, metadata={}})         weights and architecture: a model file
+ * core.snapshot(net [, trainable_only]) -> snapshot     a copy of its tensors; snapshot:update(net), :restore(net), :close()
+ * core.load_model(path) -> net        raises kind "file" when it holds no architecture
  *
  * --- photos and data (bindings/image.c, data.c, loader.c) ---
  * core.image_load(path) -> T [3,H,W] of 0..1, EXIF orientation applied
@@ -94,44 +104,46 @@
  * core.image_size(path) -> width, height
  * core.preprocess(net, T|path) -> T [1,3,H,W]
  * core.data_folder(dir, {val=, classes=, size=, on_bad=, max_skip=}) -> dataset
- * core.data_csv(file, {image=, label=, labels=, separator=, val=, split=, classes=, size=, on_bad=,
- * max_skip=}) -> dataset core.data_idx(dir, {names=, classes=, val=}) -> dataset core.data_list(list of
- * {image=path, class=name|classes={}, split="train"|"val"|"test"}, {classes=, val=, ...}) -> dataset
+ * core.data_csv(file, {image=, label=, labels=, separator=, val=, split=, classes=, size=, on_bad=, max_skip=}) -> dataset
+ * core.data_idx(dir, {names=, classes=, val=}) -> dataset
+ * core.data_list(list of {image=path, class=name|classes={}, split="train"|"val"|"test"}, {classes=, val=, ...}) -> dataset
  *   dataset:classes() dataset:counts() (per class name) dataset:skipped() -> list of {file=, reason=}
- *   dataset:name() dataset:size() -> integer|nil; dataset:multilabel() -> b; dataset:digest() -> hex of the
- * listing dataset:set("train"|"val"|"test") -> set (empty when absent); dataset:close() dataset:with(train
- * set) -> dataset            the same with another train set set:count() set:at(i) -> {file=,
- * class=|classes=}; set:take(indices) -> set; set:dataset() -> dataset set:targets() -> T [N,K] set:batches{
- * net=, batch_size=, shuffle=, epoch=, augment=, drop_last=, fit=, seed= } -> iterator, nil, nil, closing
- * value the iterator gives x [N,C,H,W], y [N,K], b b:files() b:classes() b:epoch() b:count() b:input(net) ->
- * T; b:indices() -> positions in the set augment: list of
- * {kind="hflip"|"random_resized_crop"|"color_jitter"|"rotation"|"random_erasing"|"mixup", ...}
+ *   dataset:name() dataset:size() -> integer|nil; dataset:multilabel() -> b; dataset:digest() -> hex of the listing
+ *   dataset:set("train"|"val"|"test") -> set (empty when absent); dataset:close()
+ *   dataset:with(train set) -> dataset            the same with another train set
+ *   set:count() set:at(i) -> {file=, class=|classes=}; set:take(indices) -> set; set:dataset() -> dataset
+ *   set:targets() -> T [N,K]
+ *   set:batches{ net=, batch_size=, shuffle=, epoch=, augment=, drop_last=, fit=, seed= } -> iterator, nil, nil, closing value
+ *        the iterator gives x [N,C,H,W], y [N,K], b
+ *   b:files() b:classes() b:epoch() b:count() b:input(net) -> T; b:indices() -> positions in the set
+ *   augment: list of {kind="hflip"|"random_resized_crop"|"color_jitter"|"rotation"|"random_erasing"|"mixup", ...}
  *
  * --- training (bindings/trainer.c, losses.c) ---
  * descriptions are plain tables:
- *   optimizer {kind="sgd", lr=, momentum=, dampening=, nesterov=, weight_decay=} {kind="adam"|"adamw", lr=,
- * betas={,}, eps=, weight_decay=} {kind="rmsprop", lr=, alpha=, eps=, momentum=, weight_decay=} schedule
- * {kind="constant"|"step"|"cosine"|"one_cycle", warmup=, every=, factor=, floor=} loss {kind="cross_entropy",
- * label_smoothing=, class_weights={name=number}} {kind="binary_cross_entropy"} {kind="mse"} or a function
- * (logits, y, b) -> number, T core.loss(description, logits, y [, classes]) -> number, grad T      mean over
- * the batch core.optimizer(description) -> optimizer       on given tensors, for tests and own loops
+ *   optimizer {kind="sgd", lr=, momentum=, dampening=, nesterov=, weight_decay=} {kind="adam"|"adamw", lr=, betas={,}, eps=,
+ *             weight_decay=} {kind="rmsprop", lr=, alpha=, eps=, momentum=, weight_decay=}
+ *   schedule  {kind="constant"|"step"|"cosine"|"one_cycle", warmup=, every=, factor=, floor=}
+ *   loss      {kind="cross_entropy", label_smoothing=, class_weights={name=number}} {kind="binary_cross_entropy"} {kind="mse"}
+ *             or a function (logits, y, b) -> number, T
+ * core.loss(description, logits, y [, classes]) -> number, grad T      mean over the batch
+ * core.optimizer(description) -> optimizer       on given tensors, for tests and own loops
  *   optimizer:step(list of T, list of gradient T [, lr])      in place
  * core.schedule(description, lr, step, steps) -> lr of that step (counted from 0)
- * core.trainer(net, {optimizer=, loss=, schedule=, steps=, clip=, batch_size=, fit=, seed=, fixed_norms=}) ->
- * trainer trainer:step(x, y [, b]) -> loss, {[aux layer]=loss}       x, y tensors; y may also be a list of
- * class names trainer:step_batch(b) -> loss     a batch of set:batches without a round trip through tensors
- * (the fit loop's way) trainer:lr() trainer:steps() -> steps done; trainer:set_lr(factor) trainer:state() ->
- * table          what save_checkpoint keeps; trainer:close(); net() -> net trainer:save(path, {key=text})
- * trainer:restore(path) -> {key=text}      weights, optimiser state, step: last.safetensors
- *   trainer:cache(set, {mode=}) -> {mode=, layers=, bytes=, at=}      features of the frozen part, for
- * step_batch core.evaluate(net, set, {batch_size=, loss=, progress=function(done, total)}) -> {accuracy=,
- * top5=, loss=, classes={{name=, precision=, recall=, support=}}, confusion={{}}, heads={{layer=,
- * accuracy=}}, logits=T} core.register_layer{kind=, shape=, parameters=, forward=, backward=, options=,
- * pure=}      a kind written in Lua core.interrupt is polled after every step: kind "interrupt" is raised
- * between steps, never inside.
+ * core.trainer(net, {optimizer=, loss=, schedule=, steps=, clip=, batch_size=, fit=, seed=, fixed_norms=}) -> trainer
+ *   trainer:step(x, y [, b]) -> loss, {[aux layer]=loss}       x, y tensors; y may also be a list of class names
+ *   trainer:step_batch(b) -> loss     a batch of set:batches without a round trip through tensors (the fit loop's way)
+ *   trainer:lr() trainer:steps() -> steps done; trainer:set_lr(factor)
+ *   trainer:state() -> table          what save_checkpoint keeps; trainer:close(); net() -> net
+ *   trainer:save(path, {key=text}) trainer:restore(path) -> {key=text}      weights, optimiser state, step: last.safetensors
+ *   trainer:cache(set, {mode=}) -> {mode=, layers=, bytes=, at=}      features of the frozen part, for step_batch
+ * core.evaluate(net, set, {batch_size=, loss=, progress=function(done, total)}) -> {accuracy=, top5=, loss=, classes={{name=,
+ *             precision=, recall=, support=}}, confusion={{}}, heads={{layer=, accuracy=}}, logits=T}
+ * core.register_layer{kind=, shape=, parameters=, forward=, backward=, options=, pure=}      a kind written in Lua
+ * core.interrupt is polled after every step: kind "interrupt" is raised between steps, never inside.
  *
  * --- tensors (bindings/tensor.c): core.tensor is that module's table.
  */
+/* clang-format on */
 #ifndef GRAFT_BINDINGS_CORE_H
 #define GRAFT_BINDINGS_CORE_H
 
