@@ -317,6 +317,10 @@ double gr_trainer_lr(const struct gr_trainer *trainer) {
     return trainer->lr * gr_schedule_factor(&o->schedule, trainer->steps, o->steps, o->epoch_steps);
 }
 
+float gr_trainer_base_lr(const struct gr_trainer *trainer) {
+    return trainer->lr;
+}
+
 int gr_trainer_set_lr(struct gr_trainer *trainer, float lr) {
     if (!(lr > 0) || !isfinite(lr))
         return gr_fail(GR_ERROR_OPTION, "lr must be above 0, not %g", (double)lr);

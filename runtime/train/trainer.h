@@ -41,6 +41,8 @@ const float *gr_trainer_logits(const struct gr_trainer *trainer);
 double gr_trainer_norm(const struct gr_trainer *trainer);
 /* Learning rate of the next step, before the layers' own factors. */
 double gr_trainer_lr(const struct gr_trainer *trainer);
+/* The base rate, before the schedule. */
+float gr_trainer_base_lr(const struct gr_trainer *trainer);
 /* Another base rate from the next step on (> 0). */
 int gr_trainer_set_lr(struct gr_trainer *trainer, float lr);
 

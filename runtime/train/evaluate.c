@@ -1,0 +1,431 @@
+#include "train/evaluate.h"
+
+#include "base/memory.h"
+#include "base/status.h"
+#include "plan/plan.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DEFAULT_BATCH = 32 };
+
+/* An evaluation under way. */
+struct tally {
+    struct gr_result *result;
+    struct gr_network *net;
+    struct gr_loss loss;
+    int k;
+    size_t photo; /* numbers in one photo */
+    double loss_sum;
+    int64_t top5;
+    int64_t *head_right; /* one for each head */
+    float *scores;       /* several labels: probabilities [count, k], for the average precision */
+    uint8_t *given;      /* several labels: targets [count, k] */
+    int64_t capacity;    /* photos that fit in scores and given */
+    int64_t *hits;       /* several labels, a class: true positives, false positives, false negatives */
+};
+
+static int best(const float *row, int k) {
+    int at = 0;
+    for (int i = 1; i < k; i++)
+        if (row[i] > row[at])
+            at = i;
+    return at;
+}
+
+/* How many classes are more likely than `label`; of equals the earlier ones. */
+static int rank(const float *row, int k, int label) {
+    int above = 0;
+    for (int i = 0; i < k; i++)
+        above += row[i] > row[label] || (row[i] == row[label] && i < label);
+    return above;
+}
+
+/* --- one label a photo --- */
+
+static void tally_single(struct tally *t, int n, const float *logits, const float *y) {
+    for (int i = 0; i < n; i++) {
+        const float *row = logits + (size_t)i * (size_t)t->k;
+        int label = best(y + (size_t)i * (size_t)t->k, t->k), guess = best(row, t->k);
+        t->result->confusion[(size_t)label * (size_t)t->k + (size_t)guess]++;
+        t->top5 += rank(row, t->k, label) < 5;
+    }
+}
+
+static int64_t right_single(int n, int k, const float *logits, const float *y) {
+    int64_t right = 0;
+    for (int i = 0; i < n; i++)
+        right += best(logits + (size_t)i * (size_t)k, k) == best(y + (size_t)i * (size_t)k, k);
+    return right;
+}
+
+/* Precision, recall and support out of the confusion matrix. */
+static void finish_single(struct tally *t) {
+    struct gr_result *r = t->result;
+    int k = t->k;
+    for (int c = 0; c < k; c++) {
+        int64_t there = 0, said = 0, hit = r->confusion[(size_t)c * (size_t)k + (size_t)c];
+        for (int other = 0; other < k; other++) {
+            there += r->confusion[(size_t)c * (size_t)k + (size_t)other];
+            said += r->confusion[(size_t)other * (size_t)k + (size_t)c];
+        }
+        r->classes[c].support = there;
+        r->classes[c].recall = there ? (double)hit / (double)there : 0;
+        r->classes[c].precision = said ? (double)hit / (double)said : 0;
+    }
+    r->accuracy = r->count ? (double)r->right / (double)r->count : 0;
+    r->top5 = r->count ? (double)t->top5 / (double)r->count : 0;
+}
+
+/* --- several labels a photo --- */
+
+static int grow_scores(struct tally *t, int64_t count) {
+    int64_t capacity = t->capacity ? t->capacity : 256;
+    size_t numbers, bytes;
+    if (count <= t->capacity)
+        return GR_OK;
+    while (capacity < count)
+        capacity *= 2;
+    if (!gr_size_multiply((size_t)capacity, (size_t)t->k, &numbers) ||
+        !gr_size_multiply(numbers, sizeof(float), &bytes))
+        return gr_fail(GR_ERROR_LIMIT, "too many photos to evaluate at once");
+    float *scores = gr_realloc(t->scores, bytes);
+    if (!scores)
+        return GR_ERROR_MEMORY;
+    t->scores = scores;
+    uint8_t *given = gr_realloc(t->given, numbers);
+    if (!given)
+        return GR_ERROR_MEMORY;
+    t->given = given;
+    t->capacity = capacity;
+    return GR_OK;
+}
+
+static int64_t right_multi(int n, int k, const float *logits, const float *y) {
+    int64_t right = 0;
+    for (size_t i = 0; i < (size_t)n * (size_t)k; i++)
+        right += (logits[i] > 0) == (y[i] > 0.5f);
+    return right;
+}
+
+static int tally_multi(struct tally *t, int n, const float *logits, const float *y) {
+    size_t first = (size_t)t->result->count * (size_t)t->k;
+    GR_TRY(grow_scores(t, t->result->count + n));
+    gr_probabilities(true, n, t->k, logits, t->scores + first);
+    for (int i = 0; i < n; i++)
+        for (int c = 0; c < t->k; c++) {
+            size_t at = (size_t)i * (size_t)t->k + (size_t)c;
+            bool said = logits[at] > 0, there = y[at] > 0.5f;
+            t->given[first + at] = there;
+            t->hits[3 * c] += said && there;
+            t->hits[3 * c + 1] += said && !there;
+            t->hits[3 * c + 2] += !said && there;
+        }
+    return GR_OK;
+}
+
+struct scored {
+    float score;
+    bool there;
+};
+
+static int by_score(const void *a, const void *b) {
+    float x = ((const struct scored *)a)->score, y = ((const struct scored *)b)->score;
+    return x > y ? -1 : x < y;
+}
+
+/* Area under precision over recall in steps, photos of equal score taken together. */
+static double average_precision(const struct tally *t, int c, struct scored *list, int64_t positives) {
+    int64_t count = t->result->count, hits = 0;
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++) {
+        size_t at = (size_t)i * (size_t)t->k + (size_t)c;
+        list[i] = (struct scored){t->scores[at], t->given[at]};
+    }
+    qsort(list, (size_t)count, sizeof *list, by_score);
+    for (int64_t i = 0; i < count;) {
+        int64_t fresh = 0, next = i;
+        for (; next < count && list[next].score == list[i].score; next++)
+            fresh += list[next].there;
+        hits += fresh;
+        sum += (double)fresh / (double)positives * ((double)hits / (double)next);
+        i = next;
+    }
+    return sum;
+}
+
+static int finish_multi(struct tally *t) {
+    struct gr_result *r = t->result;
+    int occurring = 0;
+    struct scored *list = gr_calloc((size_t)r->count, sizeof *list);
+    if (!list)
+        return GR_ERROR_MEMORY;
+    for (int c = 0; c < t->k; c++) {
+        int64_t hit = t->hits[3 * c], wrong = t->hits[3 * c + 1], missed = t->hits[3 * c + 2];
+        struct gr_class_result *class = &r->classes[c];
+        class->support = hit + missed;
+        class->precision = hit + wrong ? (double)hit / (double)(hit + wrong) : 0;
+        class->recall = class->support ? (double)hit / (double)class->support : 0;
+        r->f1 += hit ? 2.0 * (double)hit / (double)(2 * hit + wrong + missed) : 0;
+        if (class->support) {
+            class->average_precision = average_precision(t, c, list, class->support);
+            r->map += class->average_precision;
+            occurring++;
+        }
+    }
+    r->f1 /= t->k;
+    r->map = occurring ? r->map / occurring : 0;
+    r->accuracy = r->count ? (double)r->right / ((double)r->count * t->k) : 0;
+    r->top5 = r->accuracy;
+    gr_free(list);
+    return GR_OK;
+}
+
+/* --- the pass --- */
+
+static int tally_batch(struct tally *t, struct gr_plan *plan, const struct gr_batch *batch) {
+    struct gr_result *r = t->result;
+    bool multi = t->net->multilabel;
+    double value;
+    memcpy(gr_plan_input(plan), batch->x, (size_t)batch->n * t->photo * sizeof *batch->x);
+    GR_TRY(gr_plan_forward(plan, batch->n, NULL));
+    const float *logits = gr_plan_output(plan, 0);
+    GR_TRY(gr_loss(&t->loss, 0, batch->n, t->k, logits, batch->y, &value, NULL));
+    t->loss_sum += value * batch->n;
+    for (int i = 0; i < r->head_count; i++)
+        t->head_right[i] +=
+            (multi ? right_multi : right_single)(batch->n, t->k, gr_plan_output(plan, i), batch->y);
+    if (multi)
+        GR_TRY(tally_multi(t, batch->n, logits, batch->y));
+    else
+        tally_single(t, batch->n, logits, batch->y);
+    r->count += batch->n;
+    return GR_OK;
+}
+
+static int start_result(struct gr_result *r, const struct gr_network *net, bool heads) {
+    size_t k = (size_t)net->class_count;
+    r->class_count = net->class_count;
+    r->classes = gr_calloc(k, sizeof *r->classes);
+    if (!net->multilabel)
+        r->confusion = gr_calloc(k * k, sizeof *r->confusion);
+    r->heads = gr_calloc(heads ? (size_t)net->aux_count + 1 : 1, sizeof *r->heads);
+    if (!r->classes || !r->heads || (!net->multilabel && !r->confusion))
+        return GR_ERROR_MEMORY;
+    for (int i = 0; i < (heads ? net->aux_count + 1 : 1); i++) {
+        r->heads[i].layer = gr_strdup(i ? net->aux[i - 1].at : "head");
+        if (!r->heads[i].layer)
+            return GR_ERROR_MEMORY;
+        r->head_count++;
+    }
+    return GR_OK;
+}
+
+static int start_tally(struct tally *t, const struct gr_evaluate_options *o) {
+    struct gr_network *net = t->net;
+    t->k = net->class_count;
+    t->loss = o->loss
+                  ? *o->loss
+                  : (struct gr_loss){.kind = net->multilabel ? GR_BINARY_CROSS_ENTROPY : GR_CROSS_ENTROPY};
+    if (t->k < 1 || !net->output || gr_shape_size(net->output->shape) != t->k)
+        return gr_fail(GR_ERROR_DATA,
+                       "%s has no classifier to evaluate; net:replace_head or net:add_head makes one",
+                       net->name);
+    GR_TRY(gr_loss_check(&t->loss, t->k));
+    GR_TRY(start_result(t->result, net, o->heads));
+    t->head_right = gr_calloc((size_t)t->result->head_count, sizeof *t->head_right);
+    t->hits = gr_calloc((size_t)t->k, 3 * sizeof *t->hits);
+    return t->head_right && t->hits ? GR_OK : GR_ERROR_MEMORY;
+}
+
+static int finish(struct tally *t) {
+    struct gr_result *r = t->result;
+    double labels = (double)r->count * (t->net->multilabel ? t->k : 1);
+    if (r->count == 0)
+        return gr_fail(GR_ERROR_DATA, "there are no photos to evaluate on");
+    r->right = t->head_right[0];
+    r->loss = t->loss_sum / (double)r->count;
+    for (int i = 0; i < r->head_count; i++)
+        r->heads[i].accuracy = (double)t->head_right[i] / labels;
+    if (t->net->multilabel)
+        return finish_multi(t);
+    finish_single(t);
+    return GR_OK;
+}
+
+static int make_plan(struct gr_plan **out, struct gr_network *net, struct gr_shape input, int capacity,
+                     bool heads) {
+    int count = heads ? net->aux_count + 1 : 1;
+    struct gr_layer **outputs = gr_calloc((size_t)count, sizeof *outputs);
+    if (!outputs)
+        return GR_ERROR_MEMORY;
+    for (int i = 0; i < count; i++)
+        outputs[i] = i ? net->aux[i - 1].output : net->output;
+    struct gr_plan_request request = {
+        .capacity = capacity, .input = input, .outputs = outputs, .output_count = count};
+    int status = gr_plan_create(out, net, &request);
+    gr_free(outputs);
+    return status;
+}
+
+int gr_evaluate_batches(struct gr_result *out, struct gr_network *net, gr_batch_source *source, void *from,
+                        const struct gr_evaluate_options *options) {
+    struct gr_evaluate_options o = options ? *options : (struct gr_evaluate_options){0};
+    struct gr_result result = {0};
+    struct tally t = {.result = &result, .net = net};
+    struct gr_plan *plan = NULL;
+    const struct gr_batch *batch = NULL;
+    struct gr_shape input = o.input.c ? o.input : net->input;
+    int capacity = o.batch_size > 0 ? o.batch_size : DEFAULT_BATCH;
+    int status = start_tally(&t, &o);
+    t.photo = (size_t)gr_shape_size(input);
+    if (!status)
+        status = make_plan(&plan, net, input, capacity, o.heads);
+    while (!status && !(status = source(from, &batch)) && batch) {
+        if (batch->n > capacity)
+            status = gr_fail(GR_ERROR_SHAPE, "a batch of %d photos is larger than %d", batch->n, capacity);
+        else
+            status = tally_batch(&t, plan, batch);
+        if (!status && o.progress)
+            status = o.progress(o.payload, result.count);
+    }
+    if (!status)
+        status = finish(&t);
+    gr_plan_free(plan);
+    gr_free(t.head_right);
+    gr_free(t.hits);
+    gr_free(t.scores);
+    gr_free(t.given);
+    if (status)
+        gr_result_clear(&result);
+    else
+        *out = result;
+    return status;
+}
+
+static int next_of_loader(void *from, const struct gr_batch **batch) {
+    return gr_loader_next(from, batch);
+}
+
+int gr_evaluate(struct gr_result *out, struct gr_network *net, const struct gr_set *set,
+                const struct gr_evaluate_options *options) {
+    struct gr_evaluate_options o = options ? *options : (struct gr_evaluate_options){0};
+    struct gr_loader *loader = NULL;
+    int *columns = gr_calloc((size_t)set->data->class_count, sizeof *columns);
+    if (!columns)
+        return GR_ERROR_MEMORY;
+    if (o.batch_size < 1)
+        o.batch_size = DEFAULT_BATCH;
+    if (set->count > 0 && o.batch_size > set->count)
+        o.batch_size = (int)set->count;
+    if (!o.input.c)
+        o.input = net->input;
+    struct gr_loader_options loading = {.input = o.input,
+                                        .preprocessing = &net->preprocessing,
+                                        .batch_size = o.batch_size,
+                                        .columns = columns};
+    int status = gr_data_match(set->data, (const char *const *)net->classes, net->class_count, columns);
+    if (!status)
+        status = gr_loader_open(&loader, set, &loading);
+    if (!status)
+        status = gr_evaluate_batches(out, net, next_of_loader, loader, &o);
+    gr_loader_close(loader);
+    gr_free(columns);
+    return status;
+}
+
+void gr_result_clear(struct gr_result *result) {
+    for (int i = 0; i < result->head_count; i++)
+        gr_free(result->heads[i].layer);
+    gr_free(result->heads);
+    gr_free(result->classes);
+    gr_free(result->confusion);
+    *result = (struct gr_result){0};
+}
+
+/* --- telling --- */
+
+static bool put_number(cJSON *object, const char *key, double value) {
+    return cJSON_AddNumberToObject(object, key, value) != NULL;
+}
+
+/* Appends a new object to a list; NULL when memory ran out. */
+static cJSON *append_object(cJSON *list) {
+    cJSON *object = cJSON_CreateObject();
+    if (object && list && cJSON_AddItemToArray(list, object))
+        return object;
+    cJSON_Delete(object);
+    return NULL;
+}
+
+static bool describe_classes(cJSON *list, const struct gr_result *r, const struct gr_network *net) {
+    for (int c = 0; c < r->class_count; c++) {
+        cJSON *object = append_object(list);
+        const struct gr_class_result *class = &r->classes[c];
+        if (!object || !cJSON_AddStringToObject(object, "name", net->classes[c]) ||
+            !put_number(object, "precision", class->precision) ||
+            !put_number(object, "recall", class->recall) ||
+            !put_number(object, "support", (double)class->support))
+            return false;
+        if (!r->confusion && !put_number(object, "average_precision", class->average_precision))
+            return false;
+    }
+    return true;
+}
+
+static bool describe_confusion(cJSON *list, const struct gr_result *r) {
+    for (int i = 0; r->confusion && i < r->class_count; i++) {
+        cJSON *row = cJSON_CreateArray();
+        if (!row || !cJSON_AddItemToArray(list, row))
+            return false;
+        for (int j = 0; j < r->class_count; j++) {
+            cJSON *number =
+                cJSON_CreateNumber((double)r->confusion[(size_t)i * (size_t)r->class_count + (size_t)j]);
+            if (!number || !cJSON_AddItemToArray(row, number))
+                return false;
+        }
+    }
+    return true;
+}
+
+static bool describe_heads(cJSON *list, const struct gr_result *r) {
+    for (int i = 0; i < r->head_count; i++) {
+        cJSON *object = append_object(list);
+        if (!object || !cJSON_AddStringToObject(object, "layer", r->heads[i].layer) ||
+            !put_number(object, "accuracy", r->heads[i].accuracy))
+            return false;
+    }
+    return true;
+}
+
+cJSON *gr_result_describe(const struct gr_result *r, const struct gr_network *net) {
+    cJSON *object = cJSON_CreateObject();
+    bool ok = object && put_number(object, "accuracy", r->accuracy) && put_number(object, "top5", r->top5) &&
+              put_number(object, "loss", r->loss) && put_number(object, "count", (double)r->count);
+    if (ok && !r->confusion)
+        ok = put_number(object, "f1", r->f1) && put_number(object, "map", r->map);
+    cJSON *classes = ok ? cJSON_AddArrayToObject(object, "classes") : NULL;
+    ok = ok && classes && describe_classes(classes, r, net);
+    cJSON *confusion = ok ? cJSON_AddArrayToObject(object, "confusion") : NULL;
+    ok = ok && confusion && describe_confusion(confusion, r);
+    cJSON *heads = ok ? cJSON_AddArrayToObject(object, "heads") : NULL;
+    ok = ok && heads && describe_heads(heads, r);
+    if (ok)
+        return object;
+    cJSON_Delete(object);
+    gr_fail(GR_ERROR_MEMORY, "out of memory while describing a result");
+    return NULL;
+}
+
+void gr_wilson(int64_t right, int64_t count, double *low, double *high) {
+    const double z = 1.959963984540054;
+    *low = 0;
+    *high = 1;
+    if (count < 1)
+        return;
+    double n = (double)count, p = (double)right / n, centre = (p + z * z / (2 * n)) / (1 + z * z / n);
+    double half = z / (1 + z * z / n) * sqrt(p * (1 - p) / n + z * z / (4 * n * n));
+    *low = centre - half > 0 ? centre - half : 0;
+    *high = centre + half < 1 ? centre + half : 1;
+}
