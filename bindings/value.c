@@ -14,7 +14,7 @@
 
 static const char ARRAY_TYPE[] = "graft.array";
 static const lua_Integer EXACT = (lua_Integer)1 << 53; /* whole numbers up to here are exact as doubles */
-static const lua_Integer PRINTED = 999999999999999; /* cJSON prints 15 digits */
+static const lua_Integer PRINTED = 999999999999999;    /* cJSON prints 15 digits */
 
 void graft_push_null(lua_State *L) {
     lua_pushlightuserdata(L, NULL);
