@@ -36,7 +36,12 @@ void gr_convolution_pack(enum gr_convolution_kernel kernel, const struct gr_conv
 }
 
 size_t gr_convolution_scratch(enum gr_convolution_kernel kernel, const struct gr_convolution *conv, int n) {
-    return kernels[kernel]->scratch(conv, n) * sizeof(float);
+    size_t most = 0; /* the way work is cut does not make it grow evenly with the batch */
+    for (int batch = 1; batch <= n; batch++) {
+        size_t floats = kernels[kernel]->scratch(conv, batch);
+        most = floats > most ? floats : most;
+    }
+    return most * sizeof(float);
 }
 
 void gr_convolution_forward(enum gr_convolution_kernel kernel, const struct gr_convolution *conv, int n,

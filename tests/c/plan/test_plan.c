@@ -1,0 +1,367 @@
+/* The plan against its own reference path (no folding, no fusing), over what can be frozen, and what it
+ * promises about memory, capacity and staleness. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/random.h"
+#include "base/status.h"
+#include "base/threads.h"
+#include "plan/plan.h"
+
+enum { BATCH = 4, SIZE = 12, CLASSES = 5 };
+
+/* Two residual blocks, a concatenation, a dropout and a linear classifier: every shape of fusion. */
+static const struct {
+    const char *name, *kind, *options, *inputs[2];
+} rows[] = {
+    {"conv1", "conv2d", "{\"out\":8,\"kernel\":3,\"padding\":1,\"bias\":false}", {"input"}},
+    {"bn1", "batch_norm", NULL, {"conv1"}},
+    {"relu1", "relu", NULL, {"bn1"}},
+    {"a.conv1", "conv2d", "{\"out\":8,\"kernel\":3,\"padding\":1}", {"relu1"}},
+    {"a.bn1", "batch_norm", NULL, {"a.conv1"}},
+    {"a.relu1", "relu6", NULL, {"a.bn1"}},
+    {"a.conv2", "conv2d", "{\"out\":8,\"kernel\":3,\"padding\":1}", {"a.relu1"}},
+    {"a.bn2", "batch_norm", NULL, {"a.conv2"}},
+    {"a.add", "add", NULL, {"a.bn2", "relu1"}},
+    {"a.relu2", "relu", NULL, {"a.add"}},
+    {"b.conv1", "conv2d", "{\"out\":16,\"kernel\":3,\"stride\":2,\"padding\":1}", {"a.relu2"}},
+    {"b.bn1", "batch_norm", NULL, {"b.conv1"}},
+    {"b.silu", "silu", NULL, {"b.bn1"}},
+    {"b.short", "conv2d", "{\"out\":16,\"kernel\":1,\"stride\":2}", {"a.relu2"}},
+    {"b.short_bn", "batch_norm", NULL, {"b.short"}},
+    {"b.add", "add", NULL, {"b.silu", "b.short_bn"}},
+    {"b.relu", "leaky_relu", "{\"slope\":0.1}", {"b.add"}},
+    {"b.cat", "concat", NULL, {"b.relu", "b.silu"}},
+    {"pool", "global_avg_pool", NULL, {"b.cat"}},
+    {"drop", "dropout", "{\"p\":0.5}", {"pool"}},
+    {"fc", "linear", "{\"out\":5}", {"drop"}},
+};
+
+static struct gr_network *make_network(void) {
+    static const char *const stages[] = {"conv1", "a", "b"};
+    struct gr_network *net = NULL;
+    struct gr_layer *layer = NULL;
+    if (gr_network_create(&net, "small", (struct gr_shape){3, SIZE, SIZE, false}, NULL, 7))
+        fail_msg("%s", gr_error()->message);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct gr_layer *inputs[2];
+        int count = 0;
+        for (; count < 2 && rows[i].inputs[count]; count++)
+            inputs[count] = gr_network_layer(net, rows[i].inputs[count]);
+        cJSON *options = rows[i].options ? cJSON_Parse(rows[i].options) : NULL;
+        if (gr_network_add(net, rows[i].name, rows[i].kind, options, inputs, count, &layer))
+            fail_msg("%s", gr_error()->message);
+        cJSON_Delete(options);
+    }
+    if (gr_network_finish(net, layer, "fc", stages, 3))
+        fail_msg("%s", gr_error()->message);
+    struct gr_random random = gr_random(3, GR_RANDOM_TENSOR, 0, 0, 0);
+    for (int i = 0; i < net->layer_count; i++)
+        for (int p = 0; p < net->layers[i]->param_count; p++) {
+            struct gr_param *param = &net->layers[i]->params[p];
+            if (param->tensor.dtype != GR_F32)
+                continue;
+            float *x = gr_tensor_floats(&param->tensor);
+            bool variance = strcmp(param->role, "running_var") == 0;
+            for (int64_t k = 0; k < gr_tensor_count(&param->tensor); k++)
+                x[k] =
+                    variance ? gr_random_between(&random, 0.5f, 2) : x[k] + 0.1f * gr_random_normal(&random);
+            gr_param_touch(param);
+        }
+    return net;
+}
+
+static void fill(float *x, int64_t count, uint64_t stream) {
+    struct gr_random random = gr_random(5, GR_RANDOM_TENSOR, stream, 0, 0);
+    for (int64_t i = 0; i < count; i++)
+        x[i] = gr_random_normal(&random);
+}
+
+static double distance(const float *a, const float *b, int64_t count) {
+    double difference = 0, norm = 0;
+    for (int64_t i = 0; i < count; i++) {
+        difference += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
+        norm += (double)b[i] * b[i];
+    }
+    return sqrt(difference / (norm + 1e-30));
+}
+
+static struct gr_plan *compile(struct gr_network *net, struct gr_plan_request request) {
+    struct gr_plan *plan = NULL;
+    if (!request.capacity)
+        request.capacity = BATCH;
+    request.input = (struct gr_shape){3, SIZE, SIZE, false};
+    if (gr_plan_create(&plan, net, &request))
+        fail_msg("%s", gr_error()->message);
+    return plan;
+}
+
+static void forward(struct gr_plan *plan, int n) {
+    struct gr_stream stream = {1, 1, 1};
+    fill(gr_plan_input(plan), (int64_t)n * 3 * SIZE * SIZE, 1);
+    if (gr_plan_forward(plan, n, &stream))
+        fail_msg("%s", gr_error()->message);
+}
+
+static void freeze(struct gr_network *net, const char *pattern, bool frozen) {
+    if (gr_network_freeze(net, &pattern, 1, frozen))
+        fail_msg("%s", gr_error()->message);
+}
+
+static void inference_equals_reference(void **state) {
+    (void)state;
+    struct gr_network *net = make_network();
+    struct gr_plan *fused = compile(net, (struct gr_plan_request){0});
+    struct gr_plan *plain = compile(net, (struct gr_plan_request){.reference = true});
+    forward(fused, BATCH);
+    forward(plain, BATCH);
+    assert_true(distance(gr_plan_output(fused, 0), gr_plan_output(plain, 0), BATCH * CLASSES) < 1e-5);
+    gr_plan_free(fused);
+    gr_plan_free(plain);
+    gr_network_free(net);
+}
+
+/* One training pass of two copies of a network, fused and not: logits, every gradient, statistics, input
+ * gradient. */
+static void compare_training(const char *frozen, const char *thawed) {
+    struct gr_network *nets[2] = {make_network(), make_network()};
+    struct gr_plan *plans[2];
+    for (int i = 0; i < 2; i++) {
+        if (frozen)
+            freeze(nets[i], frozen, true);
+        if (thawed)
+            freeze(nets[i], thawed, false);
+        plans[i] = compile(
+            nets[i], (struct gr_plan_request){.training = true, .input_gradient = true, .reference = i});
+        forward(plans[i], BATCH - 1);
+        fill(gr_plan_output_gradient(plans[i], 0), (BATCH - 1) * CLASSES, 2);
+    }
+    double gap = distance(gr_plan_output(plans[0], 0), gr_plan_output(plans[1], 0), (BATCH - 1) * CLASSES);
+    if (gap > 1e-5)
+        fail_msg("frozen %s, but not %s: the logits are off by %g", frozen ? frozen : "-", thawed ? thawed : "-", gap);
+    for (int i = 0; i < 2; i++)
+        if (gr_plan_backward(plans[i]))
+            fail_msg("%s", gr_error()->message);
+    struct gr_param *const *params[2];
+    struct gr_layer *const *layers;
+    int count = gr_plan_trained(plans[0], &params[0], &layers);
+    assert_int_equal(count, gr_plan_trained(plans[1], &params[1], &layers));
+    for (int p = 0; p < count; p++) {
+        int64_t size = gr_tensor_count(&params[0][p]->tensor);
+        const float *a = gr_plan_gradient(plans[0], params[0][p]),
+                    *b = gr_plan_gradient(plans[1], params[1][p]);
+        double norm = 0;
+        for (int64_t i = 0; i < size; i++)
+            norm += fabs((double)b[i]);
+        if (norm / (double)size > 1e-6 && distance(a, b, size) > 1e-4)
+            fail_msg("frozen %s: gradient of %s is off by %g", frozen ? frozen : "-", params[0][p]->name,
+                     distance(a, b, size));
+        assert_false(layers[p]->frozen);
+    }
+    double off = distance(gr_plan_input_gradient(plans[0]), gr_plan_input_gradient(plans[1]),
+                          (BATCH - 1) * 3 * SIZE * SIZE);
+    if (off > 1e-4)
+        fail_msg("frozen %s, but not %s: the input gradient is off by %g", frozen ? frozen : "-",
+                 thawed ? thawed : "-", off);
+    char digests[2][65];
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(gr_network_digest(nets[i], true, digests[i], NULL), 0);
+        gr_plan_free(plans[i]);
+    }
+    assert_string_equal(digests[0], digests[1]);
+    for (int i = 0; i < 2; i++)
+        gr_network_free(nets[i]);
+}
+
+static void training_equals_reference(void **state) {
+    (void)state;
+    compare_training(NULL, NULL);     /* everything is trained */
+    compare_training("body", NULL);   /* a frozen prefix */
+    compare_training("a", NULL);      /* frozen layers in the middle, trained ones below them */
+    compare_training("*", "a.conv1"); /* one trained convolution between frozen norms */
+    compare_training("*", "a.bn1");   /* one trained norm */
+    compare_training("*", "conv1");   /* only the stem */
+}
+
+static void nothing_below_the_lowest_trainable_layer_has_a_gradient(void **state) {
+    (void)state;
+    struct gr_network *net = make_network();
+    freeze(net, "*", true);
+    freeze(net, "b.short", false);
+    struct gr_plan *plan = compile(net, (struct gr_plan_request){.training = true});
+    struct gr_param *const *params;
+    struct gr_layer *const *layers;
+    assert_int_equal(gr_plan_trained(plan, &params, &layers), 2);
+    assert_string_equal(params[0]->name, "b.short.weight");
+    assert_null(gr_plan_input_gradient(plan));
+    gr_plan_free(plan);
+    gr_network_free(net);
+}
+
+static void a_frozen_training_plan_needs_no_more_memory_than_inference(void **state) {
+    (void)state;
+    struct gr_network *net = make_network();
+    struct gr_plan *training = compile(net, (struct gr_plan_request){.training = true, .capacity = 64});
+    freeze(net, "body", true);
+    struct gr_plan *frozen = compile(net, (struct gr_plan_request){.training = true, .capacity = 64});
+    struct gr_plan *inference = compile(net, (struct gr_plan_request){.capacity = 64});
+    assert_true(gr_plan_arena(frozen) < gr_plan_arena(training) / 2);
+    assert_true(gr_plan_arena(frozen) <= gr_plan_arena(inference) + 64 * 1024);
+    gr_plan_free(training);
+    gr_plan_free(frozen);
+    gr_plan_free(inference);
+    gr_network_free(net);
+}
+
+static void planned_memory_is_what_the_allocator_saw(void **state) {
+    (void)state;
+    struct gr_network *net = make_network();
+    gr_threads();
+    size_t before = gr_memory().live;
+    struct gr_plan *plan = compile(net, (struct gr_plan_request){.training = true, .capacity = 64});
+    double seen = (double)(gr_memory().live - before), planned = (double)gr_plan_memory(plan);
+    assert_true(seen >= planned && seen < planned * 1.05);
+    forward(plan, 64);
+    assert_true((double)(gr_memory().live - before) == seen);
+    gr_plan_free(plan);
+    assert_true(gr_memory().live == before);
+    gr_network_free(net);
+}
+
+static void smaller_batches_run_the_same_plan(void **state) {
+    (void)state;
+    struct gr_network *net = make_network();
+    struct gr_plan *plan = compile(net, (struct gr_plan_request){0});
+    float first[CLASSES];
+    forward(plan, BATCH);
+    memcpy(first, gr_plan_output(plan, 0), sizeof first);
+    forward(plan, 1);
+    assert_true(distance(gr_plan_output(plan, 0), first, CLASSES) < 1e-6);
+    assert_int_equal(gr_plan_forward(plan, BATCH + 1, NULL), GR_ERROR_SHAPE);
+    assert_int_equal(gr_plan_forward(plan, 0, NULL), GR_ERROR_SHAPE);
+    assert_non_null(strstr(gr_error()->message, "1 to 4 photos"));
+    gr_plan_free(plan);
+    gr_network_free(net);
+}
+
+static void packed_copies_follow_their_parameters(void **state) {
+    (void)state;
+    struct gr_network *net = make_network();
+    struct gr_plan *plan = compile(net, (struct gr_plan_request){0});
+    forward(plan, BATCH);
+    float before[CLASSES];
+    memcpy(before, gr_plan_output(plan, 0), sizeof before);
+    struct gr_param *mean = gr_network_param(net, "a.bn1.running_mean");
+    gr_tensor_floats(&mean->tensor)[0] += 3;
+    gr_param_touch(mean);
+    forward(plan, BATCH);
+    assert_true(distance(gr_plan_output(plan, 0), before, CLASSES) > 1e-4);
+    struct gr_plan *fresh = compile(net, (struct gr_plan_request){.reference = true});
+    forward(fresh, BATCH);
+    assert_true(distance(gr_plan_output(plan, 0), gr_plan_output(fresh, 0), CLASSES) < 1e-5);
+    gr_plan_free(plan);
+    gr_plan_free(fresh);
+    gr_network_free(net);
+}
+
+static void freezing_makes_a_plan_stale(void **state) {
+    (void)state;
+    struct gr_network *net = make_network();
+    struct gr_plan *plan = compile(net, (struct gr_plan_request){0});
+    assert_false(gr_plan_stale(plan));
+    freeze(net, "a", true);
+    assert_true(gr_plan_stale(plan));
+    gr_plan_free(plan);
+    gr_network_free(net);
+}
+
+static void any_output_can_be_wanted(void **state) {
+    (void)state;
+    struct gr_network *net = make_network();
+    struct gr_layer *wanted[4] = {gr_network_layer(net, "a.bn1"), gr_network_layer(net, "a.conv1"),
+                                  gr_network_layer(net, "drop"), gr_network_layer(net, "fc")};
+    struct gr_plan *plan = compile(net, (struct gr_plan_request){.outputs = wanted, .output_count = 4});
+    struct gr_plan *plain =
+        compile(net, (struct gr_plan_request){.outputs = wanted, .output_count = 4, .reference = true});
+    forward(plan, BATCH);
+    forward(plain, BATCH);
+    for (int i = 0; i < 4; i++)
+        assert_true(distance(gr_plan_output(plan, i), gr_plan_output(plain, i),
+                             BATCH * gr_shape_size(gr_plan_output_shape(plan, i))) < 1e-5);
+    gr_plan_free(plan);
+    gr_plan_free(plain);
+    gr_network_free(net);
+}
+
+static void bad_requests_are_refused_with_a_reason(void **state) {
+    (void)state;
+    struct gr_network *net = make_network();
+    struct gr_plan *plan = NULL;
+    struct gr_plan_request request = {.capacity = 0, .input = {3, SIZE, SIZE, false}};
+    assert_int_equal(gr_plan_create(&plan, net, &request), GR_ERROR_OPTION);
+    assert_non_null(strstr(gr_error()->message, "at least 1"));
+    request = (struct gr_plan_request){.capacity = 1, .input = {4, SIZE, SIZE, false}};
+    assert_int_equal(gr_plan_create(&plan, net, &request), GR_ERROR_SHAPE);
+    assert_non_null(strstr(gr_error()->message, "[3,H,W]"));
+    assert_null(plan);
+    gr_network_free(net);
+}
+
+static void every_failed_allocation_is_survived(void **state) {
+    (void)state;
+    struct gr_network *net = make_network();
+    struct gr_plan_request request = {.capacity = 2, .training = true, .input = {3, SIZE, SIZE, false}};
+    size_t before = gr_memory().blocks;
+    int status = GR_ERROR_MEMORY;
+    for (long n = 1; status; n++) {
+        struct gr_plan *plan = NULL;
+        gr_memory_fail(n, true);
+        status = gr_plan_create(&plan, net, &request);
+        gr_memory_fail(0, false);
+        assert_true(status == GR_OK || status == GR_ERROR_MEMORY);
+        gr_plan_free(plan);
+        assert_int_equal(gr_memory().blocks, before);
+    }
+    gr_network_free(net);
+}
+
+static void the_same_bits_on_every_run(void **state) {
+    (void)state;
+    float kept[BATCH * CLASSES];
+    for (int run = 0; run < 3; run++) {
+        struct gr_network *net = make_network();
+        struct gr_plan *plan = compile(net, (struct gr_plan_request){.training = true});
+        forward(plan, BATCH);
+        if (run)
+            assert_memory_equal(kept, gr_plan_output(plan, 0), sizeof kept);
+        memcpy(kept, gr_plan_output(plan, 0), sizeof kept);
+        gr_plan_free(plan);
+        gr_network_free(net);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(inference_equals_reference),
+        cmocka_unit_test(training_equals_reference),
+        cmocka_unit_test(nothing_below_the_lowest_trainable_layer_has_a_gradient),
+        cmocka_unit_test(a_frozen_training_plan_needs_no_more_memory_than_inference),
+        cmocka_unit_test(planned_memory_is_what_the_allocator_saw),
+        cmocka_unit_test(smaller_batches_run_the_same_plan),
+        cmocka_unit_test(packed_copies_follow_their_parameters),
+        cmocka_unit_test(freezing_makes_a_plan_stale),
+        cmocka_unit_test(any_output_can_be_wanted),
+        cmocka_unit_test(bad_requests_are_refused_with_a_reason),
+        cmocka_unit_test(every_failed_allocation_is_survived),
+        cmocka_unit_test(the_same_bits_on_every_run),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
