@@ -7,10 +7,13 @@ PREFIX ?= /usr/local
 OPT ?= -O3 -g
 LUA ?= lua5.4
 SANITIZE ?=
+FUZZ_SECONDS ?= 30
 
 # V=1 shows whole commands instead of one short line a file.
 V ?= 0
-ifeq ($(V),0)
+ifneq ($(findstring s,$(firstword -$(MAKEFLAGS))),)
+say = @
+else ifeq ($(V),0)
 say = @printf '  %-5s %s\n' "$(1)" "$(2)";
 else
 say =
@@ -68,7 +71,7 @@ FUZZERS := $(FUZZ_SOURCES:tests/fuzz/%.c=$(BUILD)/fuzz/%)
 
 # ---- what people make ----
 
-.PHONY: all tests setup test lint sanitize demo bench fuzz install clean help
+.PHONY: all tests fuzzers setup test lint sanitize demo bench fuzz install clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -89,15 +92,18 @@ lint: ## format, warnings, luacheck and the structural rules
 	@CC="$(CC)" sh tests/lint.sh
 
 sanitize: setup ## every test again with address and undefined-behaviour sanitizers
-	@$(MAKE) --no-print-directory all tests BUILD=build-sanitize OPT="-O1 -g -fno-omit-frame-pointer" \
+	@$(MAKE) --no-print-directory all tests BUILD=build-sanitize OPT="-O2 -g -fno-omit-frame-pointer" \
 		SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined"
 	@BUILD=build-sanitize LUA=$(LUA) SANITIZED="$$($(CC) -print-file-name=libasan.so)" sh tests/run
 
 bench: all $(BENCHES) ## times kernels and training steps; never part of the tests
-	@BUILD=$(BUILD) sh tests/bench.sh
+	@for program in $(BENCHES); do echo "$$program"; $$program || exit 1; done
+	@for script in $(wildcard tests/bench/*.sh); do echo "$$script"; BUILD=$(BUILD) sh $$script || exit 1; done
 
-fuzz: ## feeds every reader broken files for a while (FUZZ_SECONDS each, 30 by default)
-	@BUILD=build-fuzz sh tests/fuzz.sh
+fuzz: ## feeds every reader broken files (FUZZ_SECONDS each, 30 by default); needs clang
+	@$(MAKE) --no-print-directory fuzzers CC=clang BUILD=build-fuzz OPT="-O1 -g" \
+		SANITIZE="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined"
+	@sh tests/fuzz/run $(FUZZ_SECONDS)
 
 install: all ## copies program, module, library and headers below PREFIX (DESTDIR is honoured)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/lua/5.4
@@ -172,8 +178,14 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/libgraft.a
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
+fuzzers: $(FUZZERS)
+
+$(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/libgraft.a
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+
 force:
 .PHONY: force
 
 -include $(RUNTIME_OBJECTS:.o=.d) $(BINDING_OBJECTS:.o=.d)
--include $(TEST_SOURCES:%.c=$(BUILD)/obj/%.d) $(BENCH_SOURCES:%.c=$(BUILD)/obj/%.d)
+-include $(patsubst %.c,$(BUILD)/obj/%.d,$(TEST_SOURCES) $(BENCH_SOURCES) $(FUZZ_SOURCES))
