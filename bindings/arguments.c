@@ -7,6 +7,9 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "error.h"
+#include "state.h"
+
+enum { GROWTH = 32 << 20 }; /* bytes of ours that may pile up between whole collections */
 
 static const char HOLDER[] = "graft.holder";
 
@@ -280,7 +283,17 @@ void graft_class(lua_State *L, const char *type, const luaL_Reg *methods, lua_CF
 }
 
 void graft_charge(lua_State *L, size_t bytes) {
-    size_t kilobytes = bytes >> 10;
-    if (kilobytes > 0)
-        lua_gc(L, LUA_GCSTEP, (int)(kilobytes < INT_MAX ? kilobytes : INT_MAX));
+    struct graft_state *state = graft_state(L);
+    size_t kilobytes = bytes / 1024 + 1, live = gr_memory().live;
+    if (!lua_gc(L, LUA_GCISRUNNING))
+        return;
+    lua_gc(L, LUA_GCSTEP, (int)(kilobytes < INT_MAX ? kilobytes : INT_MAX));
+    /* A generational collector (stock lua5.4 has it on) holds what outlived two steps for old, and waits for
+     * the growth of memory that it sees. So a whole cycle is asked for when ours has grown. */
+    if (live < state->collected_at)
+        state->collected_at = live;
+    if (live - state->collected_at > GROWTH) {
+        lua_gc(L, LUA_GCCOLLECT);
+        state->collected_at = gr_memory().live;
+    }
 }

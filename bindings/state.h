@@ -10,10 +10,11 @@
 #include <stdint.h>
 
 struct graft_state {
-    uint64_t seed;  /* of every random stream; 1 at the start */
-    uint64_t draws; /* random tensors since the seed was set: the next one's number */
-    uint64_t fit;   /* ordinal of the present fit */
-    bool program;   /* build/graft itself, not a module of another program */
+    uint64_t seed;       /* of every random stream; 1 at the start */
+    uint64_t draws;      /* random tensors since the seed was set: the next one's number */
+    uint64_t fit;        /* ordinal of the present fit */
+    bool program;        /* build/graft itself, not a module of another program */
+    size_t collected_at; /* bytes of ours that were live after the last whole collection (see graft_charge) */
     int argument_count;
     char **arguments;              /* after the program's name */
     volatile sig_atomic_t *signal; /* the signal that asked to stop, or 0; NULL: signals are the host's */

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "arguments.h"
 #include "base/status.h"
 #include "base/text.h"
 #include "error.h"
@@ -23,16 +24,9 @@ struct gr_tensor *graft_new_tensor(lua_State *L) {
     return tensor;
 }
 
-/* Lua sees a small userdata; the numbers behind it count too, or garbage would pile up. */
-static void tell_collector(lua_State *L, const struct gr_tensor *tensor) {
-    size_t kilobytes = gr_tensor_bytes(tensor) / 1024 + 1;
-    if (lua_gc(L, LUA_GCISRUNNING))
-        lua_gc(L, LUA_GCSTEP, kilobytes < 1 << 30 ? (int)kilobytes : 1 << 30);
-}
-
 int graft_made_tensor(lua_State *L, int status, const char *function) {
     graft_check_in(L, status, function);
-    tell_collector(L, graft_test_tensor(L, -1));
+    graft_charge(L, gr_tensor_bytes(graft_test_tensor(L, -1)));
     return 1;
 }
 
@@ -55,7 +49,7 @@ void graft_push_tensor(lua_State *L, struct gr_tensor *tensor) {
         gr_tensor_release(tensor);
         graft_fail(L, GR_ERROR_MEMORY, "no memory for a tensor");
     }
-    tell_collector(L, graft_test_tensor(L, -1));
+    graft_charge(L, gr_tensor_bytes(graft_test_tensor(L, -1)));
 }
 
 struct gr_tensor *graft_test_tensor(lua_State *L, int index) {

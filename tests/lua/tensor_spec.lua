@@ -1,4 +1,5 @@
 -- Tensors as Lua sees them (API C6).
+require "graft" -- opens graft.core
 local core = require "graft.core"
 local T = core.tensor
 local tensor = T.tensor
