@@ -8,3 +8,5 @@ files["tests/lua"] = {
    read_globals = { "describe", "it", "pending", "skip", "before_each", "after_each" },
 }
 files["tests/lua/run.lua"] = { globals = { "describe", "it", "pending", "skip", "before_each", "after_each" } }
+-- not (x <= y) is how a NaN is caught.
+ignore = { "581" }

@@ -112,7 +112,7 @@ function check.near(expected, actual, tolerance, message)
       for i = 1, #e do
         compare(e[i], a[i], where .. "[" .. i .. "]")
       end
-    elseif type(e) ~= "number" or type(a) ~= "number" or not (math.abs(e - a) <= tolerance) then -- luacheck: ignore 581
+    elseif type(e) ~= "number" or type(a) ~= "number" or not (math.abs(e - a) <= tolerance) then
       fail("expected %s within %g%s, got %s%s", show(e), tolerance, where, show(a), note(message))
     end
   end
@@ -212,9 +212,15 @@ local negated = setmetatable({}, { __index = function(_, k) return check["not_" 
 check.are, check.is, check.has, check.has_no = plain, plain, plain, { error = check.has_no_error, errors = check.has_no_error }
 check.is_not, check.are_not = negated, negated
 
-local lua_assert = assert
 _G.assert = setmetatable(check, {
-  __call = function(_, ...) return lua_assert(...) end,
+  __call = function(_, value, message, ...)
+    if value then
+      return value, message, ...
+    elseif message == nil or type(message) == "string" then
+      fail("%s", message or "assertion failed")
+    end
+    error(message, 0)
+  end,
   __index = function(_, name) error("the test runner has no assert." .. tostring(name), 2) end,
 })
 
