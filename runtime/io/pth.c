@@ -12,7 +12,7 @@
 
 enum {
     OTHER_ENTRIES = 1000, /* of a zip, besides one for each tensor */
-    WRAPPINGS = 4,        /* dictionaries around the state dict */
+    WRAPPINGS = 4,        /* dictionaries around the state dict, and prefixes of its names */
     LEGACY_PROTOCOL = 1001,
 };
 
@@ -278,10 +278,12 @@ static int read_state_dict(const struct pth *pth) {
     if (dict->kind != GR_VALUE_DICT || !holds_tensor(pth, dict))
         return no_tensors(pth, root);
     size_t skip = 0;
-    while (all_begin(pth, dict, skip, "module."))
-        skip += strlen("module.");
-    while (all_begin(pth, dict, skip, "_orig_mod."))
-        skip += strlen("_orig_mod.");
+    for (int i = 0; i < WRAPPINGS; i++) {
+        if (all_begin(pth, dict, skip, "module."))
+            skip += strlen("module.");
+        else if (all_begin(pth, dict, skip, "_orig_mod."))
+            skip += strlen("_orig_mod.");
+    }
     for (uint32_t cell = dict->first; cell;) {
         const struct gr_value *key = next_value(pth, &cell), *value = next_value(pth, &cell);
         if (value->kind != GR_VALUE_TENSOR)

@@ -358,7 +358,7 @@ static int read_source(struct gr_weights **out, const struct gr_source *source, 
     int status = read_kind(&reader);
     if (!status)
         status = check_digest(reader.weights);
-    if (!status) {
+    if (!status && source->fd >= 0) {
         reader.weights->path = gr_strdup(name);
         status = reader.weights->path ? GR_OK : GR_ERROR_MEMORY;
     }
