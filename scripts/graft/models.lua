@@ -6,8 +6,8 @@ local nn = require "graft.nn"
 
 local models = { specs = {}, names = {} }
 
-for _, family in ipairs(require "models") do
-   for _, spec in ipairs(require("models." .. family)) do
+for _, family in ipairs(require "graft.models.init") do
+   for _, spec in ipairs(require("graft.models." .. family)) do
       models.specs[spec.name] = spec
       models.names[#models.names + 1] = spec.name
    end
