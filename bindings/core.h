@@ -35,6 +35,13 @@
  * core.random(purpose, a, b, c, n) -> list of n uniform numbers   purpose: "sample" or "script"; keyed by core.seed()
  * core.shuffle(n, a, b, c) -> list    a permutation of 1..n from the "sample" stream
  *
+ * --- the prompt (bindings/repl.c, program only) ---
+ * core.read_line(prompt [, complete]) -> line | nil [, "interrupt" or "terminate"]     nil alone: end of input. Ctrl-C is
+ *                                     taken note of and forgotten. complete(text before the cursor) -> text to insert, text
+ *                                     to show below the line or nil. Lines go to the history
+ * core.history(path)                  reads the lines kept there and keeps those to come
+ * core.interactive() -> boolean       does somebody type at standard input?
+ *
  * --- text and files (bindings/files.c) ---
  * core.json(value [, indent]) -> text     tables with [1] (or marked by core.array) are arrays, keys sorted; a number
  *                                     that is not finite is null; core.null is null
@@ -159,5 +166,6 @@ void graft_open_network(lua_State *L);
 void graft_open_weights(lua_State *L);
 void graft_open_data(lua_State *L);
 void graft_open_trainer(lua_State *L);
+void graft_open_repl(lua_State *L);
 
 #endif
