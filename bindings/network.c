@@ -466,24 +466,20 @@ static int core_kinds(lua_State *L) {
 }
 
 static int core_network(lua_State *L) {
-    struct gr_preprocessing preprocessing, *given = NULL;
+    lua_settop(L, 4);
     const char *name = graft_string(L, 1, "core.network", "the name");
     struct gr_shape input = graft_shape(L, 2, "core.network");
     uint64_t seed = (uint64_t)luaL_optinteger(L, 4, (lua_Integer)graft_state(L)->seed);
     struct graft_network *network = graft_new_network(L);
     graft_check(L, gr_network_create(&network->net, name, input, NULL, seed));
-    if (!lua_isnoneornil(L, 3)) {
-        preprocessing = network->net->preprocessing;
-        graft_preprocessing(L, 3, "preprocessing", &preprocessing);
-        given = &network->net->preprocessing;
-        *given = preprocessing;
-    }
+    graft_preprocessing(L, 3, "preprocessing", &network->net->preprocessing);
     return graft_made_network(L, GR_OK, "core.network");
 }
 
 static int core_build(lua_State *L) {
     cJSON *json = NULL;
     luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 2);
     uint64_t seed = (uint64_t)luaL_optinteger(L, 2, (lua_Integer)graft_state(L)->seed);
     void **held = graft_hold(L, release_json);
     struct graft_network *network = graft_new_network(L);

@@ -240,6 +240,7 @@ static int network_plan(lua_State *L) {
     static const char *const known[] = {"input", "capacity", "training", "layers", NULL};
     struct graft_network *network = graft_check_network(L, 1, "net:plan");
     struct gr_plan *plan = NULL;
+    lua_settop(L, 2);
     graft_known(L, 2, "net:plan", known);
     struct gr_plan_request request = {
         .capacity = (int)graft_field_integer(L, 2, "net:plan", "capacity", 1, 1, 1 << 16),

@@ -172,6 +172,7 @@ static int weights_apply(lua_State *L) {
     static const char *const known[] = {"allow_head", "allow_aux", "map", "source", NULL};
     const struct gr_weights *list = check(L, "weights:apply");
     struct graft_network *network = graft_check_network(L, 2, "weights:apply");
+    lua_settop(L, 3);
     graft_known(L, 3, "weights:apply", known);
     struct gr_apply_options options = {
         .allow_head_mismatch = graft_field_boolean(L, 3, "weights:apply", "allow_head", false),
@@ -216,6 +217,7 @@ static void add_metadata(lua_State *L, int index, struct gr_weights *list, const
 static int core_save_weights(lua_State *L) {
     const char *path = graft_string(L, 1, "core.save_weights", "the path");
     luaL_checktype(L, 2, LUA_TTABLE);
+    lua_settop(L, 3);
     struct weights *weights = new_weights(L);
     graft_check(L, gr_weights_create(&weights->list));
     for (lua_Integer i = 1; lua_rawgeti(L, 2, i) != LUA_TNIL; i++) {
@@ -238,6 +240,7 @@ static int core_save_model(lua_State *L) {
     static const char *const known[] = {"aux", "metadata", NULL};
     const struct graft_network *network = graft_check_network(L, 1, "net:save");
     const char *path = graft_string(L, 2, "net:save", "the path");
+    lua_settop(L, 3);
     graft_known(L, 3, "net:save", known);
     bool aux = graft_field_boolean(L, 3, "net:save", "aux", false);
     struct weights *weights = new_weights(L);
@@ -289,10 +292,11 @@ static struct gr_snapshot *check_snapshot(lua_State *L, const char *who) {
 /* core.snapshot(net [, trainable_only]) */
 static int core_snapshot(lua_State *L) {
     const struct graft_network *network = graft_check_network(L, 1, "core.snapshot");
+    bool trainable_only = lua_toboolean(L, 2);
     struct snapshot *held = lua_newuserdatauv(L, sizeof *held, 0);
     held->snapshot = NULL;
     luaL_setmetatable(L, SNAPSHOT);
-    graft_check(L, gr_snapshot_take(&held->snapshot, network->net, lua_toboolean(L, 2)));
+    graft_check(L, gr_snapshot_take(&held->snapshot, network->net, trainable_only));
     return 1;
 }
 

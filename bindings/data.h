@@ -1,0 +1,51 @@
+/* The userdata "graft.dataset", "graft.set" and "graft.batch". */
+#ifndef GRAFT_BINDINGS_DATA_H
+#define GRAFT_BINDINGS_DATA_H
+
+#include <lua.h>
+#include <lauxlib.h>
+
+#include "data/loader.h"
+
+struct graft_dataset {
+    struct gr_dataset *data; /* NULL: closed */
+    bool shared;          /* the data belongs to the dataset in user value 1, the train set to user value 2 */
+    struct gr_set *train; /* stands for the data's own train set, when shared */
+    int loaders;          /* open: the data cannot be closed meanwhile */
+};
+
+/* User value 1: its dataset. */
+struct graft_set {
+    struct gr_set *set;
+    bool owned; /* not one of the data set's own three */
+};
+
+/* User value 1: its set. */
+struct graft_loader {
+    struct gr_loader *loader;     /* NULL: closed */
+    const struct gr_batch *batch; /* the current one, or NULL */
+    struct graft_dataset *dataset;
+    const struct gr_set *set;
+    struct gr_shape input;
+    uint64_t epoch, serial; /* serial: number of the current batch, from 1 */
+    bool tensors;           /* the iterator gives x and y */
+};
+
+/* A batch as Lua holds it. User value 1: its loader. */
+struct graft_batch {
+    struct graft_loader *loader;
+    uint64_t serial;
+    int n;
+    int64_t samples[];
+};
+
+struct graft_set *graft_check_set(lua_State *L, int index, const char *who);
+struct graft_batch *graft_check_batch(lua_State *L, int index, const char *who);
+/* The batch while it is the loader's current one; raises afterwards. */
+const struct gr_batch *graft_current_batch(lua_State *L, int index, const char *who);
+
+int graft_set_batches(lua_State *L); /* set:batches{...}, loader.c */
+void graft_open_loader(lua_State *L);
+void graft_open_image(lua_State *L);
+
+#endif

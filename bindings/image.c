@@ -1,0 +1,207 @@
+/* Photos: reading, writing, resizing, showing, and as a network wants them. */
+#include <stdio.h>
+#include <string.h>
+
+#include "arguments.h"
+#include "base/memory.h"
+#include "data.h"
+#include "data/augment.h"
+#include "data/floats.h"
+#include "data/image.h"
+#include "data/resize.h"
+#include "error.h"
+#include "network.h"
+#include "tensor.h"
+
+/* An image in a userdata, so that nothing leaks when something raises. */
+static int image_close(lua_State *L) {
+    gr_image_free(lua_touserdata(L, 1));
+    return 0;
+}
+
+static struct gr_image *new_image(lua_State *L) {
+    struct gr_image *image = lua_newuserdatauv(L, sizeof *image, 0);
+    memset(image, 0, sizeof *image);
+    if (luaL_newmetatable(L, "graft.image")) {
+        lua_pushcfunction(L, image_close);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_setmetatable(L, -2);
+    return image;
+}
+
+/* Pushes [3,H,W] of 0..1. */
+static int push_planes(lua_State *L, const struct gr_image *image, const char *who) {
+    int64_t sizes[] = {3, image->h, image->w};
+    struct gr_tensor *out = graft_new_tensor(L);
+    graft_made_tensor(L, gr_tensor_reserve(out, GR_F32, 3, sizes), who);
+    gr_image_to_planes(image, gr_tensor_floats(out));
+    return 1;
+}
+
+static int make_image(struct gr_image *out, const struct gr_tensor *tensor, const char *who) {
+    char came[96];
+    struct gr_tensor packed = {0};
+    int64_t sides =
+        tensor->rank == 3 ? tensor->shape[1] > tensor->shape[2] ? tensor->shape[1] : tensor->shape[2] : 0;
+    if (tensor->rank != 3 || tensor->dtype != GR_F32 || (tensor->shape[0] != 3 && tensor->shape[0] != 1) ||
+        sides > GR_IMAGE_MAX_SIDE || tensor->shape[1] < 1 || tensor->shape[2] < 1)
+        return gr_fail(GR_ERROR_SHAPE,
+                       "%s: a photo is a tensor [3,H,W] (or [1,H,W], grey) of numbers 0..1, got %s", who,
+                       gr_format_shape(tensor->rank, tensor->shape, came));
+    GR_TRY(gr_tensor_pack(&packed, tensor));
+    int status = gr_image_from_planes(out, (int)tensor->shape[0], (int)tensor->shape[2],
+                                      (int)tensor->shape[1], gr_tensor_floats(&packed));
+    gr_tensor_release(&packed);
+    return status;
+}
+
+/* Pushes the image that is a path or a tensor at `index`. */
+static struct gr_image *check_image(lua_State *L, int index, const char *who) {
+    index = lua_absindex(L, index);
+    struct gr_image *image = new_image(L);
+    if (lua_type(L, index) == LUA_TSTRING)
+        graft_check(L, gr_image_read(image, lua_tostring(L, index)));
+    else
+        graft_check(L, make_image(image, graft_tensor_argument(L, index, who, "the photo"), who));
+    return image;
+}
+
+static int core_image_load(lua_State *L) {
+    graft_string(L, 1, "graft.image.load", "the path");
+    return push_planes(L, check_image(L, 1, "graft.image.load"), "graft.image.load");
+}
+
+/* core.image_save(T, path [, quality]) */
+static int core_image_save(lua_State *L) {
+    const char *path = graft_string(L, 2, "graft.image.save", "the path");
+    lua_Integer quality = graft_optional_integer(L, 3, "graft.image.save", "the quality", 0);
+    struct gr_image *image = check_image(L, 1, "graft.image.save");
+    if (quality < 0 || quality > 100)
+        return graft_fail(L, GR_ERROR_OPTION, "graft.image.save: the quality must be 1 to 100, got %lld",
+                          (long long)quality);
+    graft_check(L,
+                quality > 0 ? gr_image_write_jpeg(image, path, (int)quality) : gr_image_write(image, path));
+    return 0;
+}
+
+static int check_side(lua_State *L, int argument, const char *what) {
+    lua_Integer side = graft_integer(L, argument, "graft.image.resize", what);
+    if (side < 1 || side > GR_IMAGE_MAX_SIDE)
+        graft_fail(L, GR_ERROR_OPTION, "graft.image.resize: %s must be 1 to %d, got %lld", what,
+                   GR_IMAGE_MAX_SIDE, (long long)side);
+    return (int)side;
+}
+
+/* core.image_resize(T|path, height, width [, interpolation]) -> T */
+static int core_image_resize(lua_State *L) {
+    static const char *const names[] = {"bilinear", "bicubic", NULL};
+    int h = check_side(L, 2, "the height"), w = check_side(L, 3, "the width");
+    enum gr_interpolation interpolation =
+        luaL_checkoption(L, 4, "bilinear", names) ? GR_BICUBIC : GR_BILINEAR;
+    const struct gr_image *image = check_image(L, 1, "graft.image.resize");
+    struct gr_image *out = new_image(L);
+    graft_check(L, gr_resize(out, image, w, h, interpolation, NULL, NULL));
+    return push_planes(L, out, "graft.image.resize");
+}
+
+static void release_bytes(void *bytes) {
+    gr_free(bytes);
+}
+
+/* core.image_size(path) -> width, height, as a person sees the photo */
+static int core_image_size(lua_State *L) {
+    const char *path = graft_string(L, 1, "core.image_size", "the path");
+    struct gr_image_info info;
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    void **held = graft_hold(L, release_bytes);
+    int status = gr_image_file(path, &bytes, &size);
+    *held = bytes;
+    graft_check(L, status);
+    status = gr_image_check(bytes, size, &info);
+    if (status)
+        gr_fail_in("%s", path);
+    graft_check(L, status);
+    graft_drop(held);
+    bool turned = info.orientation >= 5; /* EXIF: 5 to 8 lie on their side */
+    lua_pushinteger(L, turned ? info.h : info.w);
+    lua_pushinteger(L, turned ? info.w : info.h);
+    lua_pushstring(L, info.format == GR_IMAGE_PNG ? "PNG" : "JPEG");
+    return 3;
+}
+
+/* core.preprocess(net, T|path) -> [1,C,H,W] */
+static int core_preprocess(lua_State *L) {
+    const struct gr_network *net = graft_check_network(L, 1, "net:preprocess")->net;
+    const struct gr_image *image = check_image(L, 2, "net:preprocess");
+    struct gr_shape in = net->input;
+    int64_t inner_sizes[] = {1, in.h, in.w, in.c}, sizes[] = {1, in.c, in.h, in.w};
+    struct gr_tensor *inner = graft_new_tensor(L);
+    graft_made_tensor(L, gr_tensor_reserve(inner, GR_F32, 4, inner_sizes), "net:preprocess");
+    graft_check_in(L, gr_preprocess(image, in, &net->preprocessing, gr_tensor_floats(inner)),
+                   "net:preprocess");
+    struct gr_tensor *out = graft_new_tensor(L);
+    int status = gr_tensor_reserve(out, GR_F32, 4, sizes);
+    if (!status)
+        status = graft_from_inner(out, 1, in, gr_tensor_floats(inner));
+    return graft_made_tensor(L, status, "net:preprocess");
+}
+
+/* ---- in a terminal ---- */
+
+/* One cell: the upper pixel as foreground of a half block, the lower as its background. */
+static void add_cell(luaL_Buffer *buffer, const uint8_t *upper, const uint8_t *lower) {
+    char cell[80];
+    snprintf(cell, sizeof cell, "\x1b[38;2;%d;%d;%dm\x1b[48;2;%d;%d;%dm\xe2\x96\x80", upper[0], upper[1],
+             upper[2], lower[0], lower[1], lower[2]);
+    luaL_addstring(buffer, cell);
+}
+
+/* Without colour: a character as dense as the two pixels are bright. */
+static void add_grey_cell(luaL_Buffer *buffer, const uint8_t *upper, const uint8_t *lower) {
+    static const char ramp[] = " .:-=+*#%@";
+    int light = 0;
+    static const int weight[] = {3, 6, 1}; /* tenths of the luminance */
+    for (int c = 0; c < 3; c++)
+        light += weight[c] * (upper[c] + lower[c]);
+    luaL_addchar(buffer, ramp[light * 9 / (20 * 255)]);
+}
+
+/* core.image_blocks(T|path, columns, colour) -> text */
+static int core_image_blocks(lua_State *L) {
+    lua_Integer columns = graft_integer(L, 2, "graft.image.show", "the columns");
+    bool colour = lua_toboolean(L, 3);
+    const struct gr_image *image = check_image(L, 1, "graft.image.show");
+    if (columns < 1 || columns > 1000)
+        return graft_fail(L, GR_ERROR_OPTION, "graft.image.show: 1 to 1000 columns, got %lld",
+                          (long long)columns);
+    int w = (int)columns, h = (int)((int64_t)w * image->h / image->w);
+    h = h < 2 ? 2 : h > 2000 ? 2000 : h + h % 2;
+    struct gr_image *small = new_image(L);
+    graft_check(L, gr_resize(small, image, w, h, GR_BILINEAR, NULL, NULL));
+    luaL_Buffer buffer;
+    luaL_buffinit(L, &buffer);
+    for (int y = 0; y < h; y += 2) {
+        for (int x = 0; x < w; x++) {
+            const uint8_t *upper = small->pixels + ((size_t)y * w + x) * 3, *lower = upper + (size_t)w * 3;
+            (colour ? add_cell : add_grey_cell)(&buffer, upper, lower);
+        }
+        luaL_addstring(&buffer, colour ? "\x1b[0m\n" : "\n");
+    }
+    luaL_pushresult(&buffer);
+    return 1;
+}
+
+void graft_open_image(lua_State *L) {
+    static const luaL_Reg functions[] = {
+        {"image_load", core_image_load},
+        {"image_save", core_image_save},
+        {"image_resize", core_image_resize},
+        {"image_size", core_image_size},
+        {"image_blocks", core_image_blocks},
+        {"preprocess", core_preprocess},
+        {NULL, NULL},
+    };
+    luaL_setfuncs(L, functions, 0);
+}
