@@ -13,6 +13,10 @@
 struct bytes {
     const uint8_t *at;
     size_t size, position;
+    unsigned huffman[2]; /* JPEG: bit i: table i is defined; of DC and AC coefficients */
+    unsigned quantisers; /* bit i: table i is defined */
+    bool progressive;
+    uint8_t component[12]; /* number, sampling and quantiser of each */
 };
 
 static unsigned big16(const uint8_t *p) {
@@ -68,9 +72,20 @@ static int exif_orientation(const uint8_t *p, size_t size) {
 
 /* ---- JPEG ---- */
 
-enum { SOI = 0xD8, EOI = 0xD9, SOS = 0xDA, TEM = 0x01, APP1 = 0xE1, DHT = 0xC4, JPG = 0xC8, DAC = 0xCC };
+enum {
+    SOI = 0xD8,
+    EOI = 0xD9,
+    SOS = 0xDA,
+    TEM = 0x01,
+    APP1 = 0xE1,
+    DHT = 0xC4,
+    DQT = 0xDB,
+    JPG = 0xC8,
+    DAC = 0xCC
+};
 
-static int jpeg_frame(struct gr_image_info *info, int marker, const uint8_t *p, size_t size) {
+static int jpeg_frame(struct gr_image_info *info, struct bytes *in, int marker, const uint8_t *p,
+                      size_t size) {
     if (marker != 0xC0 && marker != 0xC1 && marker != 0xC2)
         return gr_fail(GR_ERROR_FILE,
                        "is a JPEG of a kind that is not read (%s); export it as an ordinary JPEG",
@@ -85,7 +100,62 @@ static int jpeg_frame(struct gr_image_info *info, int marker, const uint8_t *p, 
     info->channels = p[5];
     if (info->channels != 1 && info->channels != 3 && info->channels != 4)
         return gr_fail(GR_ERROR_FILE, "is damaged: it says %d channels", info->channels);
+    if (size != 6 + 3 * (size_t)info->channels)
+        return gr_fail(GR_ERROR_FILE, "is damaged: its frame header has %zu bytes", size);
+    memcpy(in->component, p + 6, 3 * (size_t)info->channels);
+    in->progressive = marker == 0xC2;
     return check_size(info, big16(p + 3), big16(p + 1));
+}
+
+/* Huffman tables. stb_image 2.27 writes beyond its own when one has more than 256 codes. */
+static int jpeg_huffman(struct bytes *in, const uint8_t *p, size_t size) {
+    while (size > 0) {
+        unsigned codes = 0;
+        if (size < 17 || p[0] >> 4 > 1 || (p[0] & 15) > 3)
+            return gr_fail(GR_ERROR_FILE, "is damaged: a wrong Huffman table");
+        for (int i = 1; i <= 16; i++)
+            codes += p[i];
+        if (codes > 256 || codes > size - 17)
+            return gr_fail(GR_ERROR_FILE, "is damaged: a Huffman table of %u codes", codes);
+        in->huffman[p[0] >> 4] |= 1U << (p[0] & 15);
+        p += 17 + codes;
+        size -= 17 + codes;
+    }
+    return GR_OK;
+}
+
+static int jpeg_quantisers(struct bytes *in, const uint8_t *p, size_t size) {
+    while (size > 0) {
+        size_t length = p[0] >> 4 ? 129 : 65;
+        if (p[0] >> 4 > 1 || (p[0] & 15) > 3 || size < length)
+            return gr_fail(GR_ERROR_FILE, "is damaged: a wrong quantiser table");
+        in->quantisers |= 1U << (p[0] & 15);
+        p += length;
+        size -= length;
+    }
+    return GR_OK;
+}
+
+/* A scan may only use what was defined before it: the decoder would run on whatever lies in its tables. */
+static int jpeg_scan_header(const struct gr_image_info *info, const struct bytes *in, const uint8_t *p,
+                            size_t size) {
+    size_t count = size > 0 ? p[0] : 0;
+    if (count < 1 || count > (size_t)info->channels || size != 4 + 2 * count)
+        return gr_fail(GR_ERROR_FILE, "is damaged: a wrong scan header");
+    const uint8_t *range = p + 1 + 2 * count; /* first and last coefficient, bits */
+    bool dc = !in->progressive || range[0] == 0, ac = !in->progressive || range[0] > 0;
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t *pair = p + 1 + 2 * i, *component = NULL;
+        for (int c = 0; c < info->channels && !component; c++)
+            if (in->component[3 * c] == pair[0])
+                component = &in->component[3 * c];
+        unsigned dc_table = pair[1] >> 4, ac_table = pair[1] & 15;
+        if (!component || dc_table > 3 || ac_table > 3 || component[2] > 3 ||
+            (dc && !(in->huffman[0] >> dc_table & 1)) || (ac && !(in->huffman[1] >> ac_table & 1)) ||
+            !(in->quantisers >> component[2] & 1))
+            return gr_fail(GR_ERROR_FILE, "is damaged: a scan uses tables that are not there");
+    }
+    return GR_OK;
 }
 
 /* Skips the compressed data of a scan: to the next marker that is neither a stuffed byte nor a restart. */
@@ -119,7 +189,11 @@ static int jpeg_segment(struct gr_image_info *info, struct bytes *in, int marker
     size_t size = length - 2;
     in->position += length;
     if (marker >= 0xC0 && marker <= 0xCF && marker != DHT && marker != JPG && marker != DAC)
-        return jpeg_frame(info, marker, p, size);
+        return jpeg_frame(info, in, marker, p, size);
+    if (marker == DHT)
+        return jpeg_huffman(in, p, size);
+    if (marker == DQT)
+        return jpeg_quantisers(in, p, size);
     if (marker == APP1 && size > 6 && !memcmp(p, "Exif\0", 5))
         info->orientation = exif_orientation(p + 6, size - 6);
     if (marker != SOS)
@@ -128,6 +202,7 @@ static int jpeg_segment(struct gr_image_info *info, struct bytes *in, int marker
         return gr_fail(GR_ERROR_FILE, "is damaged: the picture comes before its size");
     if (++info->scans > GR_IMAGE_MAX_SCANS)
         return gr_fail(GR_ERROR_LIMIT, "has more than %d scans", GR_IMAGE_MAX_SCANS);
+    GR_TRY(jpeg_scan_header(info, in, p, size));
     return jpeg_scan(in);
 }
 
@@ -137,8 +212,8 @@ static int check_jpeg(struct gr_image_info *info, struct bytes *in) {
     for (;;) {
         if (in->size - in->position < 2)
             return ends_early("without its end marker");
-        if (in->at[in->position] != 0xFF)
-            return gr_fail(GR_ERROR_FILE, "is damaged: no marker at byte %zu", in->position);
+        while (in->position < in->size && in->at[in->position] != 0xFF)
+            in->position++; /* some cameras pad their segments */
         while (in->position < in->size && in->at[in->position] == 0xFF)
             in->position++; /* any number of fill bytes may come before a marker */
         if (in->position == in->size)

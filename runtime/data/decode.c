@@ -16,13 +16,14 @@ static _Thread_local struct {
     bool starved; /* the machine has no more */
 } budget;
 
+/* Zeroed: the decoder leaves what a damaged file does not fill, and a photo must not show old memory. */
 static void *decoder_alloc(size_t size) {
     size_t whole;
     if (!gr_size_add(size, GR_ALIGNMENT, &whole) || whole > budget.left) {
         budget.over = true;
         return NULL;
     }
-    char *block = gr_alloc(whole);
+    char *block = gr_calloc(1, whole);
     if (!block) {
         budget.starved = true;
         return NULL;

@@ -150,10 +150,7 @@ static int add_part(struct gr_dataset *data, struct part *part, const int *colum
         sample->relative = sample->file;
         sample->pixels = bytes;
         sample->label = label;
-        SHA2_CTX digest;
-        SHA256Init(&digest);
-        SHA256Update(&digest, bytes, pixels);
-        SHA256Final(sample->hash, &digest);
+        gr_listing_hash(bytes, pixels, sample->hash);
         ++*used;
     }
     return GR_OK;

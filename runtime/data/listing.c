@@ -225,6 +225,13 @@ int gr_data_skip(struct gr_dataset *data, int64_t sample, const char *reason) {
 
 /* ---- reading ---- */
 
+void gr_listing_hash(const void *bytes, size_t size, uint8_t hash[32]) {
+    SHA2_CTX digest;
+    SHA256Init(&digest);
+    SHA256Update(&digest, bytes, size);
+    SHA256Final(hash, &digest);
+}
+
 static void read_candidate(void *context, int64_t chunk, int worker) {
     struct gr_listing *listing = context;
     struct gr_candidate *candidate = &listing->candidates[chunk];
@@ -234,10 +241,7 @@ static void read_candidate(void *context, int64_t chunk, int worker) {
     (void)worker;
     int status = gr_image_file_at(listing->data->root, candidate->relative, &bytes, &size);
     if (!status) {
-        SHA2_CTX digest;
-        SHA256Init(&digest);
-        SHA256Update(&digest, bytes, size);
-        SHA256Final(candidate->hash, &digest);
+        gr_listing_hash(bytes, size, candidate->hash);
         status = gr_image_check(bytes, size, &info);
         gr_free(bytes);
     }

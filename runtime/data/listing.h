@@ -61,6 +61,8 @@ int gr_listing_sets(struct gr_dataset *data, const int *given, const struct gr_d
 int gr_listing_check(const struct gr_dataset *data, const struct gr_data_options *options);
 /* A zeroed data set of that name. */
 int gr_listing_dataset(struct gr_dataset **out, const char *path, const struct gr_data_options *options);
+/* SHA-256 of a photo's content. */
+void gr_listing_hash(const void *bytes, size_t size, uint8_t hash[32]);
 /* Which split a name means ("valid" too), in any letter case; -1: none. */
 int gr_set_named(const char *name);
 

@@ -306,8 +306,8 @@ int gr_loader_open(struct gr_loader **out, const struct gr_set *set,
     }
     if (loader->options.batch_size > set->count)
         loader->options.batch_size = set->count > 0 ? (int)set->count : 1;
-    bool part = options->drop_last;
-    loader->batches = (set->count + (part ? 0 : options->batch_size - 1)) / options->batch_size;
+    int size = loader->options.batch_size;
+    loader->batches = (set->count + (options->drop_last ? 0 : size - 1)) / size;
     loader->next = options->skip;
     loader->order = gr_calloc((size_t)set->count + 1, sizeof *loader->order);
     int status = loader->order ? GR_OK : GR_ERROR_MEMORY;

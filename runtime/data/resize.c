@@ -52,7 +52,7 @@ static void filter_free(struct filter *filter) {
 static int filter_make(struct filter *filter, int in, float low, float high, int out, int from, int count,
                        enum gr_interpolation interpolation) {
     double (*shape)(double) = interpolation == GR_BICUBIC ? bicubic : bilinear;
-    double step = (double)(high - low) / out, widen = step < 1 ? 1 : step;
+    double step = (double)(high - low) / out, widen = step < 1 ? 1 : step, narrow = 1 / widen;
     double support = (interpolation == GR_BICUBIC ? 2.0 : 1.0) * widen;
     int taps = (int)ceil(support) * 2 + 1;
     *filter = (struct filter){.count = count, .taps = taps};
@@ -68,7 +68,7 @@ static int filter_make(struct filter *filter, int in, float low, float high, int
         last = last > in ? in : last;
         double sum = 0;
         for (int k = 0; k < last - first; k++)
-            sum += row[k] = shape((k + first - centre + 0.5) / widen);
+            sum += row[k] = shape((k + first - centre + 0.5) * narrow);
         for (int k = 0; k < last - first; k++) {
             double weight = (sum != 0 ? row[k] / sum : row[k]) * (1 << FRACTION);
             filter->weights[(size_t)i * (size_t)taps + (size_t)k] =
