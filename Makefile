@@ -42,7 +42,7 @@ RUNTIME_SOURCES := $(sort $(wildcard runtime/*/*.c))
 SIMD_SOURCES := $(filter runtime/kernels/%_simd.c,$(RUNTIME_SOURCES))
 PLAIN_SOURCES := $(filter-out $(SIMD_SOURCES),$(RUNTIME_SOURCES))
 BINDING_SOURCES := $(sort $(wildcard bindings/*.c))
-MODULE_SOURCES := $(filter-out bindings/main.c,$(BINDING_SOURCES))
+MODULE_SOURCES := $(filter-out bindings/main.c bindings/repl.c,$(BINDING_SOURCES))
 TEST_SOURCES := $(sort $(wildcard tests/c/*/test_*.c))
 BENCH_SOURCES := $(sort $(wildcard tests/bench/*.c))
 FUZZ_SOURCES := $(sort $(wildcard tests/fuzz/fuzz_*.c))
@@ -167,7 +167,7 @@ $(BUILD)/graft: $(BINDING_OBJECTS) $(BUILD)/libgraft.a
 $(BUILD)/graft.so: $(MODULE_OBJECTS) $(BUILD)/libgraft.a
 	@printf '{ global: luaopen_*; local: *; };\n' >$(BUILD)/graft.map
 	$(call say,LINK,$@)$(CC) -shared $(LDFLAGS_ALL) -Wl,--as-needed -Wl,--version-script=$(BUILD)/graft.map \
-		-o $@ $^ $(LIBS) $(filter -ledit,$(LUA_LIBS))
+		-o $@ $^ $(LIBS)
 
 tests: $(TESTS)
 

@@ -11,6 +11,7 @@
 #include <lualib.h>
 
 #include "base/threads.h"
+#include "core.h"
 #include "error.h"
 #include "module.h"
 #include "state.h"
@@ -80,6 +81,11 @@ static int run(lua_State *L) {
     state->signal = &signal_came;
     luaL_openlibs(L);
     graft_install(L);
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "graft.core");
+    lua_call(L, 1, 1);
+    graft_open_repl(L);
+    lua_pop(L, 1);
     catch_signals(L);
     lua_getglobal(L, "require");
     lua_pushliteral(L, "graft.cli");
