@@ -52,8 +52,9 @@ local function status_of(failure)
       complain("interrupted")
       return 128 + (core.signal() or 2)
    end
-   complain(failure)
-   if rawget(failure, "usage") then
+   local usage_error = rawget(failure, "usage")
+   complain(usage_error and failure.message or failure)
+   if usage_error then
       if context.mode == "run" or context.mode == "plan" then
          io.stderr:write(("       see: graft %s %s --help\n"):format(context.mode, context.options.who))
       else

@@ -9,11 +9,11 @@ local models = require "graft.models"
 local descriptions = require "graft.descriptions"
 local trainer = require "graft.trainer"
 local nn = require "graft.nn"
-local tensor = core.tensor
+local tensors = core.tensor
 
 local graft = {
    version = core.version,
-   tensor = tensor,
+   tensor = tensors.tensor,
    data = strict.table({ folder = data.folder, csv = data.csv, idx = data.idx, list = data.list }, "graft.data"),
    models = models.constructors,
    nn = strict.table(nn, "graft.nn"),
@@ -27,7 +27,7 @@ local graft = {
 -- Constructors of tensors and the joins, under their own names too: graft.zeros(2, 3).
 for _, name in ipairs { "zeros", "ones", "full", "eye", "rand", "randn", "range", "arange", "linspace", "concat", "cat",
    "stack" } do
-   graft[name] = tensor[name]
+   graft[name] = tensors[name]
 end
 
 for name, make in pairs(descriptions.optimizer) do
