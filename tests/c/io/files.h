@@ -110,7 +110,8 @@ static inline struct bytes zip(struct zip_entry *entries, int count) {
     for (int i = 0; i < count; i++) {
         struct zip_entry *e = &entries[i];
         size_t local = out.size, length = strlen(e->name);
-        uint32_t crc = (uint32_t)crc32(crc32(0, NULL, 0), e->content.at, (uInt)e->content.size) ^ e->wrong_crc;
+        uint32_t crc =
+            (uint32_t)crc32(crc32(0, NULL, 0), e->content.at, (uInt)e->content.size) ^ e->wrong_crc;
         if (!e->no_entry) {
             put(&out, "PK\x03\x04", 4);
             put_number(&out, 20, 2);

@@ -1,4 +1,5 @@
-/* Files that PyTorch and the safetensors library wrote (tests/fixtures/make_io.py) give the numbers that went in. */
+/* Files that PyTorch and the safetensors library wrote (tests/fixtures/make_io.py) give the numbers that went
+ * in. */
 #include "files.h"
 
 #include <math.h>
@@ -52,9 +53,9 @@ static void check_plain(const char *name) {
 
 static void plain_files(void **state) {
     (void)state;
-    static const char *const names[] = {"plain_zip.pth",      "plain_legacy.pth",   "parameters_zip.pth",
-                                        "parameters_legacy.pth", "wrapped_zip.pth", "wrapped_legacy.pth",
-                                        "protocol4.pth",      "no_crc.pth"};
+    static const char *const names[] = {"plain_zip.pth",         "plain_legacy.pth", "parameters_zip.pth",
+                                        "parameters_legacy.pth", "wrapped_zip.pth",  "wrapped_legacy.pth",
+                                        "protocol4.pth",         "no_crc.pth"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         check_plain(names[i]);
 }
@@ -113,7 +114,8 @@ static void strides_and_shared_storage(void **state) {
                 if (c >= 1 && c < 4)
                     assert_true(columns[3 * r + c - 1] == value);
                 if (r == 0)
-                    assert_true(repeated[c] == value && repeated[6 + c] == value && repeated[12 + c] == value);
+                    assert_true(repeated[c] == value && repeated[6 + c] == value &&
+                                repeated[12 + c] == value);
             }
         for (int k = 0; k < 5; k++)
             assert_true(step[k] == 0.25f * (float)(1 + 5 * k));
@@ -173,14 +175,16 @@ static void metadata_of_safetensors(void **state) {
 static void code_is_refused(void **state) {
     (void)state;
     refused(fixture("torchscript.pt"), "TorchScript");
-    refused(fixture("module.pth"), "names torch.nn.modules.linear.Linear; only plain dictionaries of tensors are read");
+    refused(fixture("module.pth"),
+            "names torch.nn.modules.linear.Linear; only plain dictionaries of tensors are read");
 }
 
 static void files_that_cannot_be_opened(void **state) {
     (void)state;
     struct gr_weights *weights;
     assert_int_equal(gr_weights_read(&weights, FIXTURES "absent.pth"), GR_ERROR_FILE);
-    assert_string_equal(gr_error()->message, FIXTURES "absent.pth: cannot be opened: No such file or directory");
+    assert_string_equal(gr_error()->message,
+                        FIXTURES "absent.pth: cannot be opened: No such file or directory");
     assert_int_equal(gr_weights_read(&weights, "tests/fixtures"), GR_ERROR_FILE);
     assert_string_equal(gr_error()->message, "tests/fixtures: is a folder, not a file");
     assert_int_equal(gr_weights_read(&weights, "/dev/null"), GR_ERROR_FILE);
