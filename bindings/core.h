@@ -65,7 +65,7 @@
  *   net:mark_aux(at, output, weight)  an auxiliary classifier that the architecture brings along
  *   net:set_classes(list); net:classes() -> list (empty when none); net:set_multilabel(b); net:multilabel() -> b
  * core.build(description [, seed]) -> net     from the table that net:describe() -> table gave
- *   net:name() net:head() -> string; net:set_name(s)
+ *   net:name() net:head() net:output() -> string; net:set_name(s)     output: the layer that gives the logits
  *   net:input_shape() -> shape; net:output_shape() -> shape; net:stages() -> list
  *   net:preprocessing() -> table; net:set_preprocessing(table)     keys given replace those held
  *   net:metadata() -> table; net:set_metadata(key, text|nil)

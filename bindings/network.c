@@ -96,6 +96,13 @@ static int network_head(lua_State *L) {
     return 1;
 }
 
+/* The layer whose output is the logits. */
+static int network_output(lua_State *L) {
+    const struct gr_network *net = check(L, "net:output");
+    lua_pushstring(L, net->output ? net->output->name : NULL);
+    return 1;
+}
+
 static int network_version(lua_State *L) {
     lua_pushinteger(L, (lua_Integer)check(L, "net:version")->version);
     return 1;
@@ -497,6 +504,7 @@ static const luaL_Reg looking[] = {
     {"busy", network_busy},
     {"name", network_name},
     {"head", network_head},
+    {"output", network_output},
     {"version", network_version},
     {"input_shape", network_input_shape},
     {"output_shape", network_output_shape},
