@@ -50,6 +50,13 @@ static bool put_whole(cJSON *object, const char *key, uint64_t value) {
     return put(object, key, cJSON_CreateString(text));
 }
 
+/* A number twice: for people, and bit by bit, since JSON's digits are not enough to be the same again. */
+static bool put_exact(cJSON *object, const char *key, const char *bits_key, double value) {
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return put(object, key, cJSON_CreateNumber(value)) && put_whole(object, bits_key, bits);
+}
+
 static cJSON *describe(const struct gr_trainer *trainer, const struct gr_progress *progress) {
     const struct gr_trainer_options *options = gr_trainer_options(trainer);
     cJSON *object = cJSON_CreateObject();
@@ -58,7 +65,7 @@ static cJSON *describe(const struct gr_trainer *trainer, const struct gr_progres
         put_whole(object, "batch", (uint64_t)progress->batch) && put_whole(object, "seed", options->seed) &&
         put_whole(object, "fit", options->fit) &&
         put_whole(object, "best_epoch", (uint64_t)progress->best_epoch) &&
-        (isnan(progress->best) || put(object, "best", cJSON_CreateNumber(progress->best))) &&
+        (isnan(progress->best) || put_exact(object, "best", "best_bits", progress->best)) &&
         put(object, "lr", cJSON_CreateNumber(gr_trainer_base_lr(trainer))) &&
         put(object, "optimizer", gr_optimizer_describe(&options->optimizer)) &&
         (!progress->record || put(object, "record", cJSON_Duplicate(progress->record, true))))
@@ -234,7 +241,6 @@ struct record {
 };
 
 static int read_record(const cJSON *object, struct record *out) {
-    const cJSON *best = cJSON_GetObjectItemCaseSensitive(object, "best");
     const cJSON *lr = cJSON_GetObjectItemCaseSensitive(object, "lr");
     const cJSON *record = cJSON_GetObjectItemCaseSensitive(object, "record");
     *out = (struct record){.progress.best = NAN};
@@ -245,10 +251,11 @@ static int read_record(const cJSON *object, struct record *out) {
     if (!cJSON_IsNumber(lr) || !(lr->valuedouble > 0) || !isfinite((float)lr->valuedouble))
         return wrong("lr");
     out->lr = lr->valuedouble;
-    if (best && !cJSON_IsNumber(best))
-        return wrong("best");
-    if (best)
-        out->progress.best = best->valuedouble;
+    if (cJSON_GetObjectItemCaseSensitive(object, "best_bits")) {
+        uint64_t bits;
+        GR_TRY(get_whole(object, "best_bits", &bits));
+        memcpy(&out->progress.best, &bits, sizeof bits);
+    }
     if (record && !(out->progress.record = cJSON_Duplicate(record, true)))
         return gr_fail(GR_ERROR_MEMORY, "out of memory while reading a checkpoint");
     return GR_OK;

@@ -14,7 +14,8 @@ struct gr_progress {
     int64_t batch;      /* batches finished in the epoch under way; 0: between epochs */
     double best;        /* best value of what is monitored; NaN: none yet */
     int64_t best_epoch; /* 0: none yet */
-    cJSON *record;      /* the caller's own (rows of metrics, the count of patience ...), or NULL */
+    cJSON *record; /* the caller's own (rows of metrics, the count of patience ...), or NULL. JSON keeps 15
+                      digits of a number */
 };
 
 /* Writes trainer, network (auxiliary classifiers included) and progress to `path`, whole or not at all. */

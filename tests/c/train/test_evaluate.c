@@ -1,0 +1,188 @@
+/* Evaluation on logits that are known, since the network passes its input on. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "base/memory.h"
+#include "small_network.h"
+#include "train/evaluate.h"
+
+#include <math.h>
+
+/* Logits = the k numbers of the "photo" [k,1,1]. */
+static struct gr_network *identity(int k, const char *const *classes) {
+    struct gr_network *net;
+    char options[64];
+    WORKS(gr_network_create(&net, "identity", (struct gr_shape){k, 1, 1, false}, NULL, 1));
+    snprintf(options, sizeof options, "{\"out\":%d,\"bias\":false}", k);
+    struct gr_layer *x = small_add(net, NULL, "flatten", NULL, net->layers[0], NULL);
+    x = small_add(net, "fc", "linear", options, x, NULL);
+    WORKS(gr_network_finish(net, x, "fc", NULL, 0));
+    WORKS(gr_network_set_classes(net, classes, k));
+    struct gr_param *weight = gr_network_param(net, "fc.weight");
+    for (int i = 0; i < k; i++)
+        for (int j = 0; j < k; j++)
+            gr_tensor_floats(&weight->tensor)[i * k + j] = i == j;
+    gr_param_touch(weight);
+    return net;
+}
+
+/* Batches of at most two photos out of arrays. */
+struct source {
+    const float *x, *y;
+    int k, left, done;
+    struct gr_batch batch;
+};
+
+static int next(void *from, const struct gr_batch **batch) {
+    struct source *s = from;
+    int n = s->left < 2 ? s->left : 2;
+    s->batch = (struct gr_batch){.n = n, .x = s->x + s->done * s->k, .y = s->y + s->done * s->k};
+    s->done += n;
+    s->left -= n;
+    *batch = n ? &s->batch : NULL;
+    return 0;
+}
+
+static const char *const abc[] = {"a", "b", "c"};
+
+static void test_single(void **state) {
+    static const float x[] = {5, 1, 0, 0, 3, 1, 2, 1, 0, 0, 1, 4, 3, 0, 1};
+    static const float y[] = {1, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 1, 1, 0, 0};
+    struct gr_network *net = identity(3, abc);
+    struct source source = {.x = x, .y = y, .k = 3, .left = 5};
+    struct gr_evaluate_options options = {.batch_size = 2};
+    struct gr_loss loss = {.kind = GR_CROSS_ENTROPY};
+    struct gr_result r;
+    double expected;
+    (void)state;
+    WORKS(gr_evaluate_batches(&r, net, next, &source, &options));
+    WORKS(gr_loss(&loss, 0, 5, 3, x, y, &expected, NULL));
+    assert_int_equal(r.count, 5);
+    assert_int_equal(r.right, 4);
+    assert_true(fabs(r.accuracy - 0.8) < 1e-12 && r.top5 == 1 && fabs(r.loss - expected) < 1e-6);
+    static const int64_t confusion[] = {2, 0, 0, 1, 1, 0, 0, 0, 1};
+    assert_memory_equal(r.confusion, confusion, sizeof confusion);
+    assert_true(fabs(r.classes[0].precision - 2.0 / 3) < 1e-12 && r.classes[0].recall == 1);
+    assert_true(r.classes[1].precision == 1 && r.classes[1].recall == 0.5 && r.classes[1].support == 2);
+    assert_int_equal(r.head_count, 1);
+    cJSON *object = gr_result_describe(&r, net);
+    char *text = cJSON_PrintUnformatted(cJSON_GetObjectItem(object, "confusion"));
+    assert_string_equal(text, "[[2,0,0],[1,1,0],[0,0,1]]");
+    assert_string_equal(
+        cJSON_GetObjectItem(cJSON_GetArrayItem(cJSON_GetObjectItem(object, "classes"), 1), "name")
+            ->valuestring,
+        "b");
+    cJSON_free(text);
+    cJSON_Delete(object);
+    gr_result_clear(&r);
+    gr_network_free(net);
+    assert_int_equal(gr_memory().blocks, 0);
+}
+
+static void test_top5(void **state) {
+    static const char *const classes[] = {"a", "b", "c", "d", "e", "f", "g"};
+    static const float x[] = {7, 6, 5, 4, 3, 2, 1, 7, 6, 5, 4, 3, 2, 1, 1, 1, 1, 1, 1, 1, 1};
+    static const float y[] = {0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1};
+    struct gr_network *net = identity(7, classes);
+    struct source source = {.x = x, .y = y, .k = 7, .left = 3};
+    struct gr_result r;
+    (void)state;
+    WORKS(gr_evaluate_batches(&r, net, next, &source, NULL));
+    assert_true(fabs(r.top5 - 1.0 / 3) < 1e-12 && r.accuracy == 0);
+    gr_result_clear(&r);
+    gr_network_free(net);
+}
+
+/* Compared by hand: scikit-learn's average_precision_score and f1_score(average="macro") give the same. */
+static void test_multilabel(void **state) {
+    static const float x[] = {2, -1, 0.5f, 1, 1, -1, -1, 2, -2, -2, 3, -3};
+    static const float y[] = {1, 0, 1, 0, 1, 1, 1, 1, 0, 0, 0, 0};
+    struct gr_network *net = identity(3, abc);
+    struct source source = {.x = x, .y = y, .k = 3, .left = 4};
+    struct gr_result r;
+    (void)state;
+    net->multilabel = true;
+    WORKS(gr_evaluate_batches(&r, net, next, &source, NULL));
+    /* a: scores 2 1 -1 -2, given 1 0 1 0: AP = (1 + 2/3) / 2. b: 3 2 1 -1, given 0 1 1 0: AP = (1/2 + 2/3)
+     * / 2. c: 0.5 -1 -2 -3, given 1 1 0 0: AP = 1. */
+    assert_true(fabs(r.classes[0].average_precision - 5.0 / 6) < 1e-12);
+    assert_true(fabs(r.classes[1].average_precision - 7.0 / 12) < 1e-12);
+    assert_true(fabs(r.classes[2].average_precision - 1) < 1e-12);
+    assert_true(fabs(r.map - (5.0 / 6 + 7.0 / 12 + 1) / 3) < 1e-12);
+    /* F1: a 1/2 (one hit, one wrong, one missed), b 4/5, c 2/3. */
+    assert_true(fabs(r.f1 - (0.5 + 0.8 + 2.0 / 3) / 3) < 1e-12);
+    assert_int_equal(r.right, 8);
+    assert_true(fabs(r.accuracy - 8.0 / 12) < 1e-12);
+    assert_null(r.confusion);
+    gr_result_clear(&r);
+    gr_network_free(net);
+}
+
+static void test_heads(void **state) {
+    struct gr_network *net = small_network(1);
+    float x[3 * 16 * 16] = {1, 2, 3}, y[] = {0, 1, 0};
+    struct source source = {.x = x, .y = y, .k = 3 * 16 * 16, .left = 1};
+    struct gr_evaluate_options options = {.heads = true};
+    struct gr_result r;
+    char before[65], after[65];
+    (void)state;
+    WORKS(gr_network_add_aux(net, "layer1", &(struct gr_aux_options){.weight = 0.3f}));
+    WORKS(gr_network_digest(net, false, before, NULL));
+    WORKS(gr_evaluate_batches(&r, net, next, &source, &options));
+    WORKS(gr_network_digest(net, false, after, NULL));
+    assert_string_equal(before, after);
+    assert_int_equal(r.head_count, 2);
+    assert_string_equal(r.heads[0].layer, "head");
+    assert_string_equal(r.heads[1].layer, "layer1");
+    gr_result_clear(&r);
+    gr_network_free(net);
+}
+
+static int stop(void *payload, int64_t done) {
+    *(int64_t *)payload = done;
+    return gr_fail(GR_ERROR_INTERRUPT, "stopped");
+}
+
+static void test_refusals(void **state) {
+    static const float x[] = {1, 0, 0, 0, 1, 0, 0, 0, 1}, *y = x;
+    struct gr_network *net = identity(3, abc), *cut;
+    struct source source = {.x = x, .y = y, .k = 3, .left = 0};
+    int64_t done = 0;
+    struct gr_evaluate_options options = {.progress = stop, .payload = &done};
+    struct gr_result r;
+    (void)state;
+    assert_int_equal(gr_evaluate_batches(&r, net, next, &source, NULL), GR_ERROR_DATA);
+    source.left = 3;
+    assert_int_equal(gr_evaluate_batches(&r, net, next, &source, &options), GR_ERROR_INTERRUPT);
+    assert_int_equal(done, 2);
+    source = (struct source){.x = x, .y = y, .k = 3, .left = 3};
+    options = (struct gr_evaluate_options){.batch_size = 1};
+    assert_int_equal(gr_evaluate_batches(&r, net, next, &source, &options), GR_ERROR_SHAPE);
+    WORKS(gr_network_cut(&cut, net, "flatten_1"));
+    assert_int_equal(gr_evaluate_batches(&r, cut, next, &source, NULL), GR_ERROR_DATA);
+    gr_network_free(cut);
+    gr_network_free(net);
+    assert_int_equal(gr_memory().blocks, 0);
+}
+
+static void test_wilson(void **state) {
+    double low, high;
+    (void)state;
+    gr_wilson(57, 60, &low, &high);
+    assert_true(fabs(low - 0.8630) < 5e-4 && fabs(high - 0.9829) < 5e-4);
+    gr_wilson(0, 10, &low, &high);
+    assert_true(low == 0 && fabs(high - 0.2775) < 5e-4);
+    gr_wilson(0, 0, &low, &high);
+    assert_true(low == 0 && high == 1);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_single), cmocka_unit_test(test_top5),     cmocka_unit_test(test_multilabel),
+        cmocka_unit_test(test_heads),  cmocka_unit_test(test_refusals), cmocka_unit_test(test_wilson),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
