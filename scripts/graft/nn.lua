@@ -51,7 +51,7 @@ end
 -- The arguments of a layer's method: [name], then options or one bare number.
 local function arguments(kind, first, second)
    local name, options = nil, first
-   if type(first) == "string" then
+   if type(first) == "string" or first == nil then
       name, options = first, second
    end
    if named[kind] and not name then
