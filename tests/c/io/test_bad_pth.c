@@ -116,8 +116,7 @@ static void tensors_that_lie(void **state) {
         {{"FloatStorage", 2147483647, 0, {6, -1}, {1, -1}},
          "is said to hold 2147483647 numbers, more than the file"},
         {{"FloatStorage", -2147483647, 0, {6, -1}, {1, -1}}, "is said to hold -2147483647 numbers"},
-        {{"FloatStorage", 6, 0, {2147483647, 100}, {0, 0}},
-         "need much more memory than the file has bytes"},
+        {{"FloatStorage", 6, 0, {2147483647, 100}, {0, 0}}, "need much more memory than the file has bytes"},
         {{"ComplexFloatStorage", 6, 0, {6, -1}, {1, -1}}, "names torch.ComplexFloatStorage"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
