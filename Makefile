@@ -170,6 +170,7 @@ $(BUILD)/graft.so: $(MODULE_OBJECTS) $(BUILD)/libgraft.a
 		-o $@ $^ $(LIBS)
 
 tests: $(TESTS)
+	@:
 
 $(BUILD)/obj/tests/%.o: tests/%.c
 	@mkdir -p $(@D)
@@ -184,6 +185,7 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/libgraft.a
 	$(call say,LINK,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
 fuzzers: $(FUZZERS)
+	@:
 
 $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/libgraft.a
 	@mkdir -p $(@D)
