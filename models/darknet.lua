@@ -1,5 +1,5 @@
--- Tiny Darknet (Redmon 2016): 16 convolutions and the mean of the last one's maps. It sees RGB / 255, stretched to the
--- input size, and its classes are in the Darknet order, not in ImageNet's usual one.
+-- Tiny Darknet (Redmon 2016): 16 convolutions and the mean of the last one's maps. It sees RGB / 255, the
+-- short side resized to 224 and the centre cut out, and its classes are in the Darknet order, not in ImageNet's usual one.
 
 local filters = { 16, 32, 16, 128, 16, 128, 32, 256, 32, 256, 64, 512, 64, 512, 128 }
 local wide = { [1] = true, [2] = true, [4] = true, [6] = true, [8] = true, [10] = true, [12] = true, [14] = true }
@@ -10,7 +10,7 @@ local tiny_darknet = {
    input = { 3, 224, 224 },
    head = "conv16",
    stages = { "stage1", "stage2", "stage3", "stage4", "stage5", "stage6" },
-   preprocessing = { stretch = true, mean = { 0, 0, 0 }, std = { 1, 1, 1 } },
+   preprocessing = { resize = 224, mean = { 0, 0, 0 }, std = { 1, 1, 1 } },
    class_list = "darknet",
    has = { { "conv15.weight", { 128, 512, 1, 1 } }, { "conv1.weight", { 16, 3, 3, 3 } } },
    build = function(x, classes)
