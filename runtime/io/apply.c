@@ -279,6 +279,7 @@ static void carry_out(struct work *work) {
         work->net->layers[i]->source = work->sources[i];
         work->sources[i] = NULL;
     }
+    gr_network_draw(work->net); /* what the file had no values for */
     work->report->applied = work->match_count;
 }
 

@@ -87,7 +87,7 @@ static int build(struct gr_network **out, const struct gr_weights *weights, cons
     for (int i = 0; i < weights->count; i++)
         wanted += 2 * gr_tensor_bytes(&weights->items[i].tensor);
     gr_memory_limit(memory.limit && memory.limit < wanted ? memory.limit : wanted);
-    int status = gr_network_build(out, description, seed);
+    int status = gr_network_build_empty(out, description, seed);
     gr_memory_limit(memory.limit);
     return status;
 }

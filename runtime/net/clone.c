@@ -62,6 +62,7 @@ static int copy_rest(struct gr_network *to, const struct gr_network *from) {
     to->preprocessing = from->preprocessing;
     to->version = 1;
     to->seed = from->seed;
+    to->deferred = from->deferred;
     to->name = gr_strdup(from->name);
     to->metadata = cJSON_Duplicate(from->metadata, true);
     if (!to->name)

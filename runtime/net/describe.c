@@ -315,7 +315,7 @@ static int read_metadata(struct gr_network *net, const cJSON *object) {
     return GR_OK;
 }
 
-int gr_network_build(struct gr_network **out, const cJSON *description, uint64_t seed) {
+int gr_network_build_empty(struct gr_network **out, const cJSON *description, uint64_t seed) {
     const char *name = get_string(description, "name");
     const cJSON *input = get(description, "input");
     struct gr_preprocessing p;
@@ -336,6 +336,7 @@ int gr_network_build(struct gr_network **out, const cJSON *description, uint64_t
         GR_TRY(read_whole(cJSON_GetArrayItem(input, i), "input", 1, 1 << 20, &size[i]));
     GR_TRY(read_preprocessing(get(description, "preprocessing"), &p));
     GR_TRY(gr_network_create(&net, name, (struct gr_shape){size[0], size[1], size[2], false}, &p, seed));
+    gr_network_defer(net);
     int status = read_layers(net, get(description, "layers"));
     if (!status)
         status = read_finish(net, description);
@@ -350,4 +351,10 @@ int gr_network_build(struct gr_network **out, const cJSON *description, uint64_t
     else
         *out = net;
     return status;
+}
+
+int gr_network_build(struct gr_network **out, const cJSON *description, uint64_t seed) {
+    GR_TRY(gr_network_build_empty(out, description, seed));
+    gr_network_draw(*out);
+    return GR_OK;
 }

@@ -101,9 +101,11 @@ static int make_params(struct gr_layer *layer, const struct gr_network *net, con
         if (!param->name)
             return GR_ERROR_MEMORY;
         param->role = param->name + strlen(layer->name) + 1;
-        if (gr_tensor_reserve(&param->tensor, specs[i].dtype, specs[i].rank, specs[i].shape))
+        if ((net->deferred ? gr_tensor_create : gr_tensor_reserve)(&param->tensor, specs[i].dtype,
+                                                                   specs[i].rank, specs[i].shape))
             return gr_fail_in("tensor \"%s\"", param->name);
-        gr_graph_draw(net, param);
+        if (!net->deferred)
+            gr_graph_draw(net, param);
     }
     return GR_OK;
 }

@@ -104,6 +104,20 @@ void gr_network_free(struct gr_network *net) {
     gr_free(net);
 }
 
+void gr_network_defer(struct gr_network *net) {
+    net->deferred = true;
+}
+
+void gr_network_draw(struct gr_network *net) {
+    if (!net->deferred)
+        return;
+    net->deferred = false;
+    for (int i = 0; i < net->layer_count; i++)
+        for (int j = 0; j < net->layers[i]->param_count; j++)
+            if (net->layers[i]->params[j].version == 0)
+                gr_graph_draw(net, &net->layers[i]->params[j]);
+}
+
 struct gr_layer *gr_network_layer(const struct gr_network *net, const char *name) {
     for (int i = 0; name && i < net->layer_count; i++)
         if (strcmp(net->layers[i]->name, name) == 0)

@@ -40,12 +40,20 @@ struct gr_network {
     cJSON *metadata;  /* string -> string: licence, digests of the weights that it started from ... */
     uint64_t version; /* grows with every change of structure, freezing, modes or rates */
     uint64_t seed;    /* of the streams that fresh parameters are drawn from */
+    bool deferred;    /* see gr_network_defer */
 };
 
 /* A network with only its input layer. `preprocessing` may be NULL (224/256, ImageNet mean and std). */
 int gr_network_create(struct gr_network **out, const char *name, struct gr_shape input,
                       const struct gr_preprocessing *preprocessing, uint64_t seed);
 void gr_network_free(struct gr_network *net);
+
+/* Fresh parameters stay zeros from now on, until gr_network_draw: saves the drawing of a network whose values
+ * come from a file next. */
+void gr_network_defer(struct gr_network *net);
+/* Ends the deferring: draws the parameters that nobody has written meanwhile (their version is 0).
+ * gr_weights_apply and gr_model_load call it; it does nothing to a network that is not deferred. */
+void gr_network_draw(struct gr_network *net);
 
 /* Adds a layer and draws its parameters. `name` NULL makes one from the kind ("relu_3"). A name that exists
  * already, a kind, an option or shapes that do not fit are errors that name the layer. `options` stays the
@@ -70,6 +78,8 @@ int gr_network_set_classes(struct gr_network *net, const char *const *classes, i
  * or the status with the error set. */
 cJSON *gr_network_describe(const struct gr_network *net);
 int gr_network_build(struct gr_network **out, const cJSON *description, uint64_t seed);
+/* The same, deferred: to be filled, then gr_network_draw. */
+int gr_network_build_empty(struct gr_network **out, const cJSON *description, uint64_t seed);
 /* A deep copy: parameters, flags, classes, everything. */
 int gr_network_clone(struct gr_network **out, const struct gr_network *net);
 

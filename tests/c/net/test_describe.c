@@ -37,6 +37,34 @@ static void test_round_trip(void **state) {
     gr_network_free(copy);
 }
 
+/* What is filled from a file is not drawn first; what the file leaves out is. */
+static void test_deferred(void **state) {
+    struct gr_network *net = small_network(3), *empty;
+    cJSON *description = gr_network_describe(net);
+    char a[65], b[65];
+    (void)state;
+    WORKS(gr_network_build_empty(&empty, description, 3));
+    struct gr_param *weight = gr_network_param(empty, "conv1.weight"),
+                    *bias = gr_network_param(empty, "fc.bias");
+    float *values = gr_tensor_floats(&weight->tensor);
+    assert_true(values[0] == 0 && gr_tensor_floats(&bias->tensor)[0] == 0);
+    values[0] = 5;
+    gr_param_touch(weight);
+    gr_network_draw(empty);
+    assert_true(values[0] == 5 && values[1] == 0 && gr_tensor_floats(&bias->tensor)[0] != 0);
+    memcpy(values, gr_tensor_floats(&gr_network_param(net, "conv1.weight")->tensor),
+           gr_tensor_bytes(&weight->tensor));
+    WORKS(gr_network_digest(net, false, a, NULL));
+    WORKS(gr_network_digest(empty, false, b, NULL));
+    assert_string_equal(a, b);
+    gr_network_draw(empty);
+    WORKS(gr_network_digest(empty, false, b, NULL));
+    assert_string_equal(a, b);
+    cJSON_Delete(description);
+    gr_network_free(net);
+    gr_network_free(empty);
+}
+
 /* Building from this description must fail cleanly. */
 static void refuse(cJSON *description) {
     struct gr_network *net = NULL;
@@ -198,9 +226,9 @@ static void test_memory_runs_out(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),      cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_too_many_layers), cmocka_unit_test(test_duplicate_names),
-        cmocka_unit_test(test_memory_runs_out),
+        cmocka_unit_test(test_round_trip),      cmocka_unit_test(test_deferred),
+        cmocka_unit_test(test_hostile),         cmocka_unit_test(test_too_many_layers),
+        cmocka_unit_test(test_duplicate_names), cmocka_unit_test(test_memory_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
