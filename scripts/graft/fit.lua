@@ -54,7 +54,7 @@ local function check_options(options)
 end
 
 -- C17: classes are matched by name. Returns the data, listed in the network's order if that differs.
-local function match_classes(net, d)
+function fit.match_classes(net, d, who)
    local own, given = net.classes, d.classes
    local has = {}
    for _, name in ipairs(own) do
@@ -67,9 +67,9 @@ local function match_classes(net, d)
       end
    end
    if #own ~= #given or missing then
-      core.error("name", ("%s: the network tells %d classes apart and the data has %d (%s); first\n"
-         .. "   net:replace_head(data)"):format(WHO, #own, #given,
-         missing and ('"%s" is not among the network\'s'):format(missing) or "some of the network's are not in the data"))
+      core.error("name", ("%s: the network tells %d classes apart and the data has %d (%s)%s"):format(who, #own, #given,
+         missing and ('"%s" is not among the network\'s'):format(missing) or "some of the network's are not in the data",
+         who == WHO and "; first\n   net:replace_head(data)" or ""))
    end
    for i, name in ipairs(own) do
       if given[i] ~= name then
@@ -86,7 +86,7 @@ function fit.prepare(net, d, options)
       core.error("option", ("%s: expected a data set (graft.data.folder), got %s"):format(WHO, type(d)))
    end
    options = check_options(options)
-   d = match_classes(net, d)
+   d = fit.match_classes(net, d, WHO)
    local train = d.train
    local val = d.val
    if options.val == false then
@@ -403,7 +403,7 @@ function fit.fine_tune(net, d, options)
    local lr = options.lr or 0.01
    local descriptions = require "graft.descriptions"
    if table.concat(net.classes, "\n") ~= table.concat(d.classes, "\n") then
-      local ok = pcall(match_classes, net, d)
+      local ok = pcall(fit.match_classes, net, d, WHO)
       if not ok then
          net:replace_head(d)
       end

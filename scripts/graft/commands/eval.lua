@@ -48,7 +48,7 @@ function command.main(args)
       options.usage("graft eval needs a model and data: graft eval MODEL DATA [--set train|val|test]")
    end
    local net = network.load(rest[1])
-   local d = command.open_data(rest[2], { classes = net.classes })
+   local d = require("graft.fit").match_classes(net, command.open_data(rest[2]), "graft eval")
    local set, name = pick(d, given.set)
    if #set == 0 then
       core.error("data", ("%s: the %s set is empty"):format(rest[2], name))
