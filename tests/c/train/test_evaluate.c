@@ -141,6 +141,32 @@ static void test_heads(void **state) {
     gr_network_free(net);
 }
 
+/* Photos of a data set whose classes are in another order than the network's. */
+static void test_set(void **state) {
+    static const char *const classes[] = {"y", "x"};
+    static const struct gr_data_item items[] = {
+        {.image = "tests/fixtures/data/plain.png", .label = "x", .set = GR_VAL},
+        {.image = "tests/fixtures/data/grey.png", .label = "y", .set = GR_VAL},
+        {.image = "tests/fixtures/data/palette.png", .label = "y", .set = GR_VAL},
+        {.image = "tests/fixtures/data/plain.jpg", .label = "x", .set = GR_TRAIN},
+        {.image = "tests/fixtures/data/grey.jpg", .label = "y", .set = GR_TRAIN},
+    };
+    struct gr_network *net = small_network(1);
+    struct gr_dataset *data;
+    struct gr_result r;
+    (void)state;
+    WORKS(gr_data_list(&data, items, 5, &GR_DATA_OPTIONS));
+    assert_int_equal(gr_evaluate(&r, net, data->sets[GR_VAL], NULL), GR_ERROR_NAME);
+    WORKS(gr_network_replace_head(net, classes, 2, NULL));
+    WORKS(gr_evaluate(&r, net, data->sets[GR_VAL], NULL));
+    assert_int_equal(r.count, 3);
+    assert_int_equal(r.classes[0].support, 2);
+    assert_int_equal(r.classes[1].support, 1);
+    gr_result_clear(&r);
+    gr_data_free(data);
+    gr_network_free(net);
+}
+
 static int stop(void *payload, int64_t done) {
     *(int64_t *)payload = done;
     return gr_fail(GR_ERROR_INTERRUPT, "stopped");
@@ -183,6 +209,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_single), cmocka_unit_test(test_top5),     cmocka_unit_test(test_multilabel),
         cmocka_unit_test(test_heads),  cmocka_unit_test(test_refusals), cmocka_unit_test(test_wilson),
+        cmocka_unit_test(test_set),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
