@@ -179,8 +179,10 @@ int gr_loader_next(struct gr_loader *loader, const struct gr_batch **batch) {
         struct half *used = &loader->halves[loader->current];
         struct half *half = &loader->halves[loader->current ^= 1];
         int n;
-        if (half->number < 0)
+        if (half->number < 0) {
+            used->number = -1; /* the end, for every later call too */
             return GR_OK;
+        }
         submit(loader, used);
         wait_for(half);
         GR_TRY(compact(loader, half, &n));
