@@ -1,6 +1,7 @@
 /* Networks: building one, and what transfer learning does to one. Methods that change a network return it. */
 #include "network.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "arguments.h"
@@ -115,6 +116,15 @@ static int network_set_name(lua_State *L) {
     gr_free(net->name);
     net->name = copy;
     return changed(L, GR_OK, "net:set_name");
+}
+
+/* net:set_size(n): photos of n x n pixels */
+static int network_set_size(lua_State *L) {
+    struct gr_network *net = check(L, "net:set_size");
+    lua_Integer size = graft_integer(L, 2, "net:set_size", "the size in pixels");
+    struct gr_shape input = net->input;
+    input.h = input.w = size > INT_MAX ? INT_MAX : size < 0 ? 0 : (int)size;
+    return changed(L, gr_network_set_input(net, input), "net:set_size");
 }
 
 static int network_set_metadata(lua_State *L) {
@@ -308,6 +318,7 @@ const luaL_Reg graft_network_building[] = {
     {"set_classes", network_set_classes},
     {"set_multilabel", network_set_multilabel},
     {"set_name", network_set_name},
+    {"set_size", network_set_size},
     {"set_metadata", network_set_metadata},
     {"set_preprocessing", network_set_preprocessing},
     {"set_source", network_set_source},

@@ -10,6 +10,7 @@ enum {
     GR_MAX_CLASS_NAME = 500, /* bytes */
     GR_MAX_CLASSES = 100000,
     GR_MAX_STAGES = 1000,
+    GR_MAX_SIDE = 16384, /* pixels */
 };
 
 /* Makes a layer that is not in the network yet: options read, shape inferred, parameters drawn. `name` must

@@ -70,6 +70,10 @@ int gr_network_finish(struct gr_network *net, struct gr_layer *output, const cha
  * needs. */
 int gr_network_mark_aux(struct gr_network *net, const char *at, struct gr_layer *output, float weight);
 
+/* Other photos: the same channels, another size. Shapes are inferred again and the resize before the crop keeps its
+ * ratio; GR_ERROR_SHAPE when a layer cannot take it (the network is then as before). */
+int gr_network_set_input(struct gr_network *net, struct gr_shape input);
+
 /* Class names; count must equal the outputs of the head. */
 int gr_network_set_classes(struct gr_network *net, const char *const *classes, int count);
 

@@ -25,7 +25,7 @@ local kinds = {
    color_jitter = { "augment", { brightness = { number, 0.2 }, contrast = { number, 0.2 },
       saturation = { number, 0.2 }, hue = { number, 0 } } },
    rotation = { "augment", { degrees = { number, 10 } } },
-   random_erasing = { "augment", { p = { number, 0.5 }, scale = { "table", { 0.02, 0.33 } } } },
+   random_erasing = { "augment", { p = { number, 0.5 } } },
    mixup = { "augment", { alpha = { number, 0.2 } } },
 }
 
