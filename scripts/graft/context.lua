@@ -5,6 +5,7 @@ local core = require "graft.core"
 local context = {
    mode = core.program and "prompt" or "module", -- "run", "plan", "prompt" or "module"
    planning = false,
+   interactive = false, -- somebody types at the prompt: Ctrl-C ends a fit, not the session
    quiet = not core.program,
    json = false,
    progress = nil, -- true or false once graft.config said so

@@ -387,7 +387,7 @@ function fit.fit(net, d, options)
    context.runs[#context.runs + 1] = result
    core.write(folder .. "/report.txt", run.text(result) .. "\n")
    run_folder.write_lock(folder, result.digest)
-   if interrupted and context.mode == "run" then
+   if interrupted and not (context.interactive and core.signal() == 2) then
       progress.line(tostring(result))
       error(interrupted, 0)
    elseif interrupted then

@@ -3,6 +3,7 @@
 local core = require "graft.core"
 local options = require "graft.options"
 local format = require "graft.format"
+local reference = require "graft.reference"
 
 local command = {}
 
@@ -68,7 +69,8 @@ function topics.models()
       .. table.concat(require("graft.models").names, "\n  ")
 end
 
-local function names()
+-- Topics, sorted.
+local function topic_names()
    local list = {}
    for name in pairs(topics) do
       list[#list + 1] = name
@@ -77,16 +79,30 @@ local function names()
    return list
 end
 
+-- All that there is help on: topics, and the names of the reference.
+function command.names()
+   local list = topic_names()
+   local named = reference.names()
+   table.move(named, 1, #named, #list + 1, list)
+   return list
+end
+
 -- The text of a topic, for the command and for the prompt.
 function command.text(topic)
    if topic == nil then
-      return require("graft.cli").usage() .. "\nTopics: " .. table.concat(names(), ", ")
-   elseif topics[topic] then
-      return topics[topic]()
+      return require("graft.cli").usage() .. "\nTopics: " .. table.concat(topic_names(), ", ")
+         .. "; and the names of the Lua API, such as: graft help freeze"
    end
-   local near = core.nearest(topic, names())
+   if type(topic) ~= "string" then
+      core.error("option", "help takes a topic or a name in quotes: help \"start\", help \"net:freeze\"")
+   end
+   local text = topics[topic] and topics[topic]() or reference.text(topic)
+   if text then
+      return text
+   end
+   local near = core.nearest(topic, command.names())
    options.usage(("there is no help on %q; %s"):format(topic,
-      near and ("nearest: " .. near) or "topics: " .. table.concat(names(), ", ")), near)
+      near and ("nearest: " .. near) or "topics: " .. table.concat(topic_names(), ", ")), near)
 end
 
 function command.main(args)
