@@ -70,8 +70,8 @@ int gr_network_finish(struct gr_network *net, struct gr_layer *output, const cha
  * needs. */
 int gr_network_mark_aux(struct gr_network *net, const char *at, struct gr_layer *output, float weight);
 
-/* Other photos: the same channels, another size. Shapes are inferred again and the resize before the crop keeps its
- * ratio; GR_ERROR_SHAPE when a layer cannot take it (the network is then as before). */
+/* Other photos: the same channels, another size. Shapes are inferred again and the resize before the crop
+ * keeps its ratio; GR_ERROR_SHAPE when a layer cannot take it (the network is then as before). */
 int gr_network_set_input(struct gr_network *net, struct gr_shape input);
 
 /* Class names; count must equal the outputs of the head. */
