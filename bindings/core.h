@@ -22,6 +22,7 @@
  * core.clock() -> seconds             monotonic; core.time() -> seconds since 1970, with a fraction
  * core.interrupted() -> boolean       has Ctrl-C (or SIGTERM) come since core.clear_interrupt()?
  * core.clear_interrupt()              the prompt does so before each line
+ * core.hold_interrupt()               it was heard: what still has to be done is not interrupted until clear_interrupt()
  * core.signal() -> number|nil         the signal that came (2 or 15)
  * core.check_interrupt()              raises kind "interrupt" when it has
  * core.terminal(stream) -> columns|nil    "stdin", "stdout", "stderr"; nil when it is none
@@ -68,6 +69,7 @@
  *   net:name() net:head() net:output() -> string; net:set_name(s)     output: the layer that gives the logits
  *   net:input_shape() -> shape; net:output_shape() -> shape; net:stages() -> list
  *   net:set_size(n)                  photos of n x n pixels: shapes are inferred again
+ *   net:set_input(shape)              another photo size; the resize before the crop keeps its ratio
  *   net:preprocessing() -> table; net:set_preprocessing(table)     keys given replace those held
  *   net:metadata() -> table; net:set_metadata(key, text|nil)
  *   net:choose(patterns) -> list of layer names in network order

@@ -103,6 +103,12 @@ static int core_clear_interrupt(lua_State *L) {
     struct graft_state *state = graft_state(L);
     if (state->signal)
         *state->signal = 0;
+    state->held = false;
+    return 0;
+}
+
+static int core_hold_interrupt(lua_State *L) {
+    graft_state(L)->held = true;
     return 0;
 }
 
@@ -252,6 +258,7 @@ void graft_open_program(lua_State *L) {
         {"interrupted", core_interrupted},
         {"check_interrupt", core_check_interrupt},
         {"clear_interrupt", core_clear_interrupt},
+        {"hold_interrupt", core_hold_interrupt},
         {"signal", core_signal},
         {"terminal", core_terminal},
         {"blas", core_blas},

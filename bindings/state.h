@@ -17,6 +17,7 @@ struct graft_state {
     size_t collected_at; /* bytes of ours that were live after the last whole collection (see graft_charge) */
     int argument_count;
     char **arguments;              /* after the program's name */
+    bool held;                     /* the signal was heard: what is under way may finish */
     volatile sig_atomic_t *signal; /* the signal that asked to stop, or 0; NULL: signals are the host's */
 };
 

@@ -11,6 +11,7 @@
 #include "state.h"
 #include "tensor.h"
 #include "train/snapshot.h"
+#include "value.h"
 
 static const char TYPE[] = "graft.weights", SNAPSHOT[] = "graft.snapshot";
 
@@ -101,6 +102,24 @@ static int weights_metadata(lua_State *L) {
         lua_pushstring(L, list->metadata[i].value);
         lua_setfield(L, -2, list->metadata[i].key);
     }
+    return 1;
+}
+
+static void release_json(void *json) {
+    cJSON_Delete(json);
+}
+
+/* weights:record() -> what trainer:save was given with this checkpoint; nil when it is none */
+static int weights_record(lua_State *L) {
+    const struct gr_weights *list = check(L, "weights:record");
+    const char *text = gr_weights_get(list, "graft.training");
+    void **held = graft_hold(L, release_json);
+    *held = text ? cJSON_Parse(text) : NULL;
+    const cJSON *record = cJSON_GetObjectItemCaseSensitive(*held, "record");
+    if (!record)
+        return 0;
+    graft_check(L, graft_from_json(L, record));
+    graft_drop(held);
     return 1;
 }
 
@@ -314,9 +333,11 @@ static int snapshot_restore(lua_State *L) {
 
 void graft_open_weights(lua_State *L) {
     static const luaL_Reg methods[] = {
-        {"tensors", weights_tensors}, {"get", weights_get},     {"metadata", weights_metadata},
-        {"format", weights_format},   {"path", weights_path},   {"digest", weights_digest},
-        {"apply", weights_apply},     {"close", weights_close}, {NULL, NULL},
+        {"tensors", weights_tensors},   {"get", weights_get},
+        {"metadata", weights_metadata}, {"format", weights_format},
+        {"path", weights_path},         {"digest", weights_digest},
+        {"record", weights_record},     {"apply", weights_apply},
+        {"close", weights_close},       {NULL, NULL},
     };
     static const luaL_Reg snapshot_methods[] = {
         {"update", snapshot_update},

@@ -137,7 +137,8 @@ end
 
 local function read_state(path)
    local weights <close> = core.weights(path)
-   local text = weights:metadata()["graft.fit"]
+   local record = weights:record()
+   local text = record and record["graft.fit"]
    return text and core.parse_json(text)
 end
 
@@ -213,7 +214,8 @@ local function train_epoch(job, epoch, label)
    local sum, count = 0, 0
    local handle = data.handle(job.train, WHO)
    for _, _, b in handle:batches { net = job.handle, batch_size = job.batch_size, shuffle = true, epoch = epoch,
-      augment = job.augment, drop_last = job.options.drop_last or false, fit = core.fit(), seed = core.seed() } do
+      augment = job.augment, drop_last = job.options.drop_last or false, fit = core.fit(), seed = core.seed(),
+      tensors = false } do
       local n = b:count()
       local loss = job.trainer:step_batch(b)
       sum, count = sum + loss * n, count + n
@@ -364,7 +366,7 @@ function fit.fit(net, d, options)
    local folder = run_folder.open(job.options.out)
    local size = data.handle(job.data, WHO):size()
    if size and size ~= job.handle:input_shape()[2] then
-      job.handle:set_size(size) -- the data's size wins, and the model that is saved says so
+      job.handle:set_input { job.handle:input_shape()[1], size, size } -- the data's size wins, and the model that is saved says so
    end
    job.augment = data.augment(job.options.augment, WHO)
    job.options.steps, job.options.batch_size = job.steps, job.batch_size
@@ -383,6 +385,9 @@ function fit.fit(net, d, options)
    announce(job)
    local interrupted = train(job, state, folder)
    job.trainer:close()
+   if interrupted then
+      core.hold_interrupt() -- what is left is quick; a second Ctrl-C ends the program at once
+   end
    local result = make_run(job, state, folder, files)
    context.runs[#context.runs + 1] = result
    core.write(folder .. "/report.txt", run.text(result) .. "\n")
