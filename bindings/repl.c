@@ -179,7 +179,7 @@ static int core_read_line(lua_State *L) {
     const char *line = el_gets(repl->editor, &count);
     volatile sig_atomic_t *came = pending_signal(L);
     if (!line || count <= 0) {
-        putchar('\n');
+        fputs(came && *came == SIGINT ? "^C\n" : "\n", stdout);
         fflush(stdout);
         lua_pushnil(L);
         if (!came || !*came)

@@ -6,6 +6,7 @@ local core = require "graft.core"
 local context = require "graft.context"
 local options = require "graft.options"
 local format = require "graft.format"
+local progress = require "graft.progress"
 
 local cli = {}
 
@@ -36,6 +37,7 @@ end
 
 -- "first line\n   more lines" as messages start: "graft: ..."
 local function complain(text)
+   progress.clear()
    io.stderr:write("graft: ", (tostring(text):gsub("\n", "\n       ")), "\n")
 end
 

@@ -29,11 +29,9 @@ end
 
 -- A list of class names from a list or a data set.
 function network.class_list(classes, who)
-   if type(classes) == "table" and rawget(classes, "classes") == nil and classes[1] == nil then
-      local meta = getmetatable(classes)
-      if type(meta) == "table" and meta.__name == "graft.data" then
-         return classes.classes
-      end
+   local meta = getmetatable(classes)
+   if type(classes) == "table" and type(meta) == "table" and meta.__name == "graft.data" then
+      return classes.classes
    end
    if type(classes) ~= "table" then
       core.error("option", ("%s: expected a list of class names or a data set, got %s"):format(who, type(classes)))
@@ -83,7 +81,8 @@ local function call(who, f, ...)
    if not results[1] then
       local failure = results[2]
       if core.is_error(failure) then
-         core.error(failure.kind, who .. ": " .. failure.message, failure.near)
+         local told = failure.message:sub(1, #who + 2) == who .. ": "
+         core.error(failure.kind, told and failure.message or who .. ": " .. failure.message, failure.near)
       end
       error(failure, 0)
    end

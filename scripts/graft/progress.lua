@@ -13,6 +13,16 @@ local function shown()
    return not context.quiet
 end
 
+local drawn = false -- is there a bar on the terminal's last line?
+
+-- Takes a bar away that stands on the last line, before something else is written there.
+function progress.clear()
+   if drawn then
+      io.stderr:write("\r\27[K")
+      drawn = false
+   end
+end
+
 local Bar = {}
 Bar.__index = Bar
 
@@ -38,6 +48,7 @@ function Bar:draw(text)
       line = line:sub(1, self.columns - 1)
    end
    io.stderr:write("\r", line, "\27[K")
+   drawn = true
 end
 
 function Bar:step(units, text)
@@ -50,14 +61,13 @@ function Bar:finish(text)
    if not self.visible then
       return
    end
-   io.stderr:write(self.columns and "\r" or "", text or self.label, self.columns and "\27[K" or "", "\n")
+   progress.clear()
+   io.stderr:write(text or self.label, "\n")
 end
 
 -- Takes the bar away without leaving a line.
-function Bar:clear()
-   if self.columns then
-      io.stderr:write("\r\27[K")
-   end
+function Bar.clear()
+   progress.clear()
 end
 
 -- Rate of this bar in units a second.
@@ -68,6 +78,7 @@ end
 -- A line that stays, wherever progress is shown.
 function progress.line(text)
    if shown() then
+      progress.clear()
       io.stderr:write(text, "\n")
    end
 end

@@ -3,6 +3,7 @@
 local core = require "graft.core"
 local context = require "graft.context"
 local format = require "graft.format"
+local progress = require "graft.progress"
 local show = require "graft.show"
 local strict = require "graft.strict"
 
@@ -60,11 +61,11 @@ end
 -- The names after `local` from `position` on, and where the statement goes on. Attributes are read over: a value that
 -- stays is not closed at the end of its line.
 local function names_of(next_token, position)
-   local names = {}
+   local names, kind, stop = {}
    repeat
       local name, _, last = next_token(position)
       names[#names + 1] = name
-      local kind, _, stop = next_token(last + 1)
+      kind, _, stop = next_token(last + 1)
       if kind == "<" then
          _, _, last = next_token(stop + 1) -- the attribute
          _, _, last = next_token(last + 1) -- ">"
@@ -216,6 +217,7 @@ function Session:line(line)
    context.options.declared = nil -- a pasted graft.options{...} may come again
    local ok, failure = pcall(run, self, chunk)
    if not ok then
+      progress.clear()
       local ends = type(failure) == "table" and rawget(failure, "exit") or core.signal() == 15
       if ends then
          error(failure, 0)

@@ -17,7 +17,8 @@ local entries = {
       'net = graft.load("resnet18.pth"):replace_head(d):freeze("body")' },
    { "graft.models", ".NAME{classes=, size=} -> net",
       "An architecture with random weights. Names: help \"models\".", 'net = graft.models.resnet18{ classes = d.classes }' },
-   { "graft.nn.network", "{name=, input={3,H,W}, classes=, head=, stages={}, preprocessing=, build=function(x) return logits end} -> net",
+   { "graft.nn.network", "{name=, input={3,H,W}, classes=, head=, stages={}, preprocessing=, "
+      .. "build=function(x) return logits end} -> net",
       "A network of one's own. x stands for the input; layers are its methods (help \"layers\"), a + b and a * b join nodes.",
       'net = graft.nn.network{ input = { 3, 64, 64 }, classes = d, build = function(x)\n'
       .. '  return x:conv2d("conv1", { out = 16, kernel = 3 }):relu():global_avg_pool():linear("fc", { out = 4 }) end }' },
@@ -26,7 +27,8 @@ local entries = {
       "A kind of layer written in Lua: forward(x, p) -> y, saved; backward(gy, x, y, p, saved) -> gx, {gradients}. "
       .. "Used as x:apply(NAME, layer). graft.nn.check compares its gradient with finite differences." },
    { "graft.nn.check", "(loss or layer, shape) -> number",
-      "Compares the gradient with finite differences at random points and raises when it is off.", "graft.nn.check(brier, { 8, 4 })" },
+      "Compares the gradient with finite differences at random points and raises when it is off.",
+      "graft.nn.check(brier, { 8, 4 })" },
    { "graft.nn.cross_entropy", "{label_smoothing=, class_weights={mugs=2}} -> loss",
       "The loss that fit takes by itself. A loss is called as loss(logits, y, b) and returns a number and the gradient." },
    { "graft.nn.binary_cross_entropy", "{} -> loss", "The loss for several labels a photo." },
@@ -42,7 +44,8 @@ local entries = {
    { "net:reinit", "(NAME, ...) -> net",
       "Fresh random weights for these layers, statistics reset.", 'net:reinit("layer4", "head")' },
    { "net:lr_scale", "{{NAME, scale}, ...} -> net",
-      "Factors of the learning rate; the last rule that matches a layer wins. Replaces all earlier rules. Zero is an error: freeze.",
+      "Factors of the learning rate; the last rule that matches a layer wins. Replaces all earlier rules. "
+      .. "Zero is an error: freeze.",
       'net:lr_scale{ { "*", 1/10 }, { "head", 1 } }' },
    { "net:replace_head", "(classes or data, {hidden=, dropout=}) -> net",
       "A new classifier for these classes, with random weights.",
@@ -55,7 +58,8 @@ local entries = {
    { "net:cut", "(layer) -> net", "A new network that ends at that layer or stage. The old one is untouched." },
    { "net:clone", "() -> net", "A copy that shares nothing." },
    { "net:forward", "(x, {heads=false}) -> logits",
-      "Inference on a batch [N,C,H,W]; net(x) is the same. There is no train() or eval(): fit and trainer train, all else is inference." },
+      "Inference on a batch [N,C,H,W]; net(x) is the same. There is no train() or "
+      .. "eval(): fit and trainer train, all else is inference." },
    { "net:features", "(x, NAME or {NAME, ...}) -> tensor or table", "Outputs of layers or stages for a batch.",
       'net:features(net:preprocess("a.jpg"), "layer2")' },
    { "net:preprocess", "(image) -> [1,3,H,W]", "A photo (path or [3,H,W]) as this network wants it." },
@@ -79,7 +83,8 @@ local entries = {
       "Photos, one folder a class; below train/ and val/ (and test/), or val= holds out a share of each class. size= overrides "
       .. "the network's.", 'd = graft.data.folder("photos", { val = 0.2 })' },
    { "graft.data.csv", '(file, {image=, label= or labels=, separator=, val= or split=}) -> data',
-      "A table of photos; several labels a photo by labels= with a separator or a list of 0/1 columns. Paths are relative to the file.",
+      "A table of photos; several labels a photo by labels= with a separator or a list of 0/1 columns. "
+      .. "Paths are relative to the file.",
       'd = graft.data.csv("tags.csv", { image = "file", labels = "tags", separator = "|", val = 0.2 })' },
    { "graft.data.idx", "(dir, {names=, classes=, val=}) -> data", "The IDX files of MNIST and its relatives." },
    { "graft.data.list", "({{image=, class=}, ...}, options) -> data", "A list made in Lua." },
@@ -110,10 +115,11 @@ local entries = {
    { "graft.augment.mixup", "{alpha=0.2}", "Blends pairs of photos and their targets." },
 
    -- training
-   { "graft.fit", "(net, data, {epochs=20, batch_size=32, optimizer=, schedule=, augment=, loss=, keep=\"best\", patience=, clip=, "
+   { "graft.fit",
+      "(net, data, {epochs=20, batch_size=32, optimizer=, schedule=, augment=, loss=, keep=\"best\", patience=, clip=, "
       .. "bn=, val=, monitor=, on_epoch=, name=, out=, resume=, cache=, threads=}) -> run",
-      "Trains what is not frozen, in place; afterwards net holds the best epoch by val_accuracy (keep=\"last\": the last). Ctrl-C at "
-      .. "the prompt stops it in good order.",
+      "Trains what is not frozen, in place; afterwards net holds the best epoch by val_accuracy (keep=\"last\": the last). "
+      .. "Ctrl-C at the prompt stops it in good order.",
       "graft.fit(net, d, { epochs = 20, optimizer = graft.adamw{ lr = 1e-3 } })" },
    { "graft.fine_tune", "(net, data, {epochs=, batch_size=, lr=, augment=, out=}) -> run",
       "The usual two phases: the new head alone, then everything, pretrained layers at one tenth of the rate." },
@@ -316,7 +322,8 @@ local function layer_text(name)
          for i, option in ipairs(kind.options) do
             names[i] = option.name .. "="
          end
-         return ("layer x:%s([NAME, ]%s)\n    %s"):format(name, #names > 0 and "{" .. table.concat(names, ", ") .. "}" or "", kind.summary)
+         return ("layer x:%s([NAME, ]%s)\n    %s"):format(name, #names > 0 and "{" .. table.concat(names, ", ") .. "}" or "",
+            kind.summary)
       end
    end
 end
