@@ -68,8 +68,7 @@
  * core.build(description [, seed]) -> net     from the table that net:describe() -> table gave
  *   net:name() net:head() net:output() -> string; net:set_name(s)     output: the layer that gives the logits
  *   net:input_shape() -> shape; net:output_shape() -> shape; net:stages() -> list
- *   net:set_size(n)                  photos of n x n pixels: shapes are inferred again
- *   net:set_input(shape)              another photo size; the resize before the crop keeps its ratio
+ *   net:set_size(n)                   photos of n x n pixels; the resize before the crop keeps its ratio
  *   net:preprocessing() -> table; net:set_preprocessing(table)     keys given replace those held
  *   net:metadata() -> table; net:set_metadata(key, text|nil)
  *   net:choose(patterns) -> list of layer names in network order

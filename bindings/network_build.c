@@ -142,12 +142,6 @@ static int network_set_metadata(lua_State *L) {
     return changed(L, GR_OK, "net:set_metadata");
 }
 
-/* net:set_input(shape): another photo size */
-static int network_set_input(lua_State *L) {
-    struct gr_network *net = check(L, "net:set_input");
-    return changed(L, gr_network_set_input(net, graft_shape(L, 2, "net:set_input")), "net:set_input");
-}
-
 static void read_three(lua_State *L, int index, const char *who, const char *key, float out[3]) {
     float values[3];
     int n = graft_field_numbers(L, index, who, key, values, 3);
@@ -327,7 +321,6 @@ const luaL_Reg graft_network_building[] = {
     {"set_size", network_set_size},
     {"set_metadata", network_set_metadata},
     {"set_preprocessing", network_set_preprocessing},
-    {"set_input", network_set_input},
     {"set_source", network_set_source},
     {"freeze", network_freeze},
     {"unfreeze", network_unfreeze},

@@ -366,7 +366,7 @@ function fit.fit(net, d, options)
    local folder = run_folder.open(job.options.out)
    local size = data.handle(job.data, WHO):size()
    if size and size ~= job.handle:input_shape()[2] then
-      job.handle:set_input { job.handle:input_shape()[1], size, size } -- the data's size wins, and the model that is saved says so
+      job.handle:set_size(size) -- the data's size wins, and the model that is saved says so
    end
    job.augment = data.augment(job.options.augment, WHO)
    job.options.steps, job.options.batch_size = job.steps, job.batch_size
