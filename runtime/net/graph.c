@@ -114,6 +114,9 @@ int gr_graph_mark(struct gr_network *net) {
         for (int i = 0; i < net->layer_count; i++)
             net->layers[i]->aux = aux[i] && !main[i];
         mark_head(net);
+        for (int i = 0; i < net->layer_count; i++)
+            if ((net->layers[i]->head || net->layers[i]->aux) && !net->layers[i]->source)
+                gr_graph_draw_classifier(net, net->layers[i]);
     }
     int status = main && aux ? GR_OK : GR_ERROR_MEMORY;
     gr_free(main);

@@ -104,9 +104,11 @@ static int refits_add(struct refits *refits, const struct gr_network *net, struc
     int status = gr_graph_make(&refits->list[refits->count].twin, net, layer->name, layer->kind->name,
                                options, &input, 1);
     cJSON_Delete(options);
-    if (!status)
-        refits->list[refits->count++].layer = layer;
-    return status;
+    if (status)
+        return status;
+    gr_graph_draw_classifier(net, refits->list[refits->count].twin);
+    refits->list[refits->count++].layer = layer;
+    return GR_OK;
 }
 
 /* Room for the main classifier and the auxiliary ones; these are refitted. */

@@ -71,6 +71,17 @@ void gr_graph_draw(const struct gr_network *net, struct gr_param *param) {
     gr_param_touch(param);
 }
 
+void gr_graph_draw_classifier(const struct gr_network *net, struct gr_layer *layer) {
+    for (int i = 0; i < layer->param_count; i++) {
+        struct gr_param *param = &layer->params[i];
+        if (param->init != GR_INIT_HE)
+            continue;
+        param->init = GR_INIT_UNIFORM;
+        if (!net->deferred)
+            gr_graph_draw(net, param);
+    }
+}
+
 static char *join(const char *layer, const char *role) {
     size_t size = strlen(layer) + strlen(role) + 2;
     char *name = gr_alloc(size);

@@ -104,7 +104,7 @@ function folder.append_metrics(path, row)
    local cells = {}
    for i, name in ipairs(header) do
       local value = row[name]
-      cells[i] = value == nil and "" or math.type(value) == "float" and ("%.9g"):format(value)
+      cells[i] = value == nil and "" or math.type(value) == "float" and ("%.7g"):format(value)
          or (tostring(value):find("[,\"\n]") and '"' .. tostring(value):gsub('"', '""') .. '"' or tostring(value))
    end
    core.write(file, old .. table.concat(cells, ",") .. "\n")
