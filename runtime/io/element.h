@@ -1,5 +1,5 @@
-/* Kinds of numbers in weights files, and how they become float32 or 64-bit integers. Files are little-endian.
- */
+/* Kinds of numbers in weights files, and how they become float32 or 64-bit integers. Files are
+ * little-endian. */
 #ifndef GRAFT_IO_ELEMENT_H
 #define GRAFT_IO_ELEMENT_H
 

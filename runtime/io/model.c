@@ -77,8 +77,8 @@ bool gr_model_is(const struct gr_weights *weights) {
     return gr_weights_get(weights, NETWORK_KEY) != NULL;
 }
 
-/* A description of a few bytes may claim layers of any size. What its tensors do not fill is not allocated.
- */
+/* A description of a few bytes may claim layers of any size. What its tensors do not fill is not
+ * allocated. */
 static int build(struct gr_network **out, const struct gr_weights *weights, const cJSON *description,
                  uint64_t seed) {
     enum { SPARE = 64 << 20 };

@@ -50,9 +50,9 @@ struct gr_apply_report {
 
 /* Copies tensors into the network by name. Whether to do it is decided before the first byte is copied: a
  * tensor of the body that is missing (GR_ERROR_NAME) or of another shape (GR_ERROR_SHAPE) is an error that
- * names the first ones, and the network stays as it was. Sets layer->source, and in net->metadata the file,
- * its SHA-256 and its licence. `report` (may be NULL) is overwritten, also on failure: gr_apply_report_clear.
- */
+ * names the first ones, and the network stays as it was. Sets layer->source, and in net->metadata
+ * "weights.file", "weights.sha256" and, when the file names them, "weights.licence" and "weights.source".
+ * `report` (may be NULL) is overwritten, also on failure: gr_apply_report_clear. */
 int gr_weights_apply(struct gr_network *net, const struct gr_weights *weights,
                      const struct gr_apply_options *options, struct gr_apply_report *report);
 void gr_apply_report_clear(struct gr_apply_report *report);

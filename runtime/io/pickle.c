@@ -456,7 +456,7 @@ static int step_frame(struct machine *machine, unsigned char op) {
     return GR_OK;
 }
 
-/* One operation. Long because it is a table of all of them. */
+/* One operation. lint: long function because it is the table of all of them. */
 static int step(struct machine *machine, unsigned char op) {
     uint32_t count = 0;
     switch (op) {

@@ -318,6 +318,11 @@ static int scan_header(struct scanner *scanner) {
     return scanner->at == scanner->size ? GR_OK : bad(scanner, "nothing but spaces after the header's }");
 }
 
+static void sort_entries(struct scanner *scanner, int (*compare)(const void *, const void *)) {
+    if (scanner->count)
+        qsort(scanner->entries, (size_t)scanner->count, sizeof *scanner->entries, compare);
+}
+
 static int by_place(const void *a, const void *b) {
     const struct entry *x = a, *y = b;
     if (x->begin != y->begin)
@@ -325,12 +330,12 @@ static int by_place(const void *a, const void *b) {
     return x->end != y->end ? (x->end < y->end ? -1 : 1) : x->position - y->position;
 }
 
-/* Entries in the order of the data: each starts where the one before ended, and the last ends with the file.
- */
+/* Entries in the order of the data: each starts where the one before ended, and the last ends with the
+ * file. */
 static int check_places(struct scanner *scanner, uint64_t size) {
     uint64_t at = 0;
     char shown[128], shape[96];
-    qsort(scanner->entries, (size_t)scanner->count, sizeof *scanner->entries, by_place);
+    sort_entries(scanner, by_place);
     for (int i = 0; i < scanner->count; i++) {
         const struct entry *entry = &scanner->entries[i];
         int64_t count;
@@ -366,7 +371,7 @@ static int by_position(const void *a, const void *b) {
 }
 
 static int read_tensors(struct scanner *scanner, uint64_t data) {
-    qsort(scanner->entries, (size_t)scanner->count, sizeof *scanner->entries, by_position);
+    sort_entries(scanner, by_position);
     for (int i = 0; i < scanner->count; i++) {
         const struct entry *entry = &scanner->entries[i];
         struct gr_placement placement = {.element = entry->element,
