@@ -13,10 +13,11 @@ end
 
 -- {class=, p=} pairs, as net:predict gives them
 local function is_prediction(value)
-   if type(value) ~= "table" or #value == 0 then
+   if type(value) ~= "table" or rawlen(value) == 0 then
       return false
    end
-   for _, item in ipairs(value) do
+   for i = 1, rawlen(value) do
+      local item = rawget(value, i)
       if type(item) ~= "table" or type(rawget(item, "class")) ~= "string" or type(rawget(item, "p")) ~= "number" then
          return false
       end
@@ -128,7 +129,7 @@ function show.value(value, width)
    elseif rawget(value, "confusion") and rawget(value, "accuracy") then
       return (require("graft.report").text(value):gsub("\n$", ""))
    end
-   if is_prediction(value[1]) then
+   if is_prediction(rawget(value, 1)) then
       local lines = {}
       for i, item in ipairs(value) do
          lines[i] = is_prediction(item) and "  " .. prediction(item) or render(item, 1, width)

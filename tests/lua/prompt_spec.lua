@@ -1,0 +1,404 @@
+-- The prompt: lines that stay, printing, errors, completion, the reference; and a session in a terminal of its own.
+local graft = require "graft"
+local core = require "graft.core"
+local prompt = require "graft.prompt"
+local show = require "graft.show"
+local complete = require "graft.complete"
+local reference = require "graft.reference"
+local help = require "graft.commands.help"
+
+-- A session whose output is collected: feed(line, ...) returns what they printed.
+local function session()
+  local printed = {}
+  local s = prompt.session(function(text) printed[#printed + 1] = text end)
+  return s, function(...)
+    printed = {}
+    local more
+    for _, line in ipairs { ... } do
+      more = s:line(line)
+    end
+    return table.concat(printed, "\n"), more
+  end
+end
+
+describe("top-level locals", function()
+  local function kept(text)
+    local env = setmetatable({}, { __index = _G })
+    assert(load(prompt.keep_locals(text), "=kept", "t", env))()
+    return env
+  end
+
+  it("stay, with attributes, without values, in lists", function()
+    local env = kept "local a <const>, b = 1, 2 local c <close>\nlocal d, e = (function() return 4, 5 end)()"
+    assert.same({ 1, 2, 4, 5 }, { env.a, env.b, env.d, env.e })
+    assert.is_nil(rawget(env, "c"))
+  end)
+  it("stay as functions, and those inside of blocks do not", function()
+    local env = kept [==[
+      local function f(n) local inner = n; if n > 0 then local deep = 1; return f(n - 1) + deep end return inner end
+      do local hidden = 1 end
+      for i = 1, 2 do local h2 = i end
+      repeat local h3 = true until h3
+      while true do local h4 = 1 break end
+      local r = f(3)
+    ]==]
+    assert.equal(3, env.r)
+    for _, name in ipairs { "inner", "deep", "hidden", "h2", "h3", "h4" } do
+      assert.is_nil(rawget(env, name))
+    end
+  end)
+  it("are not found in strings and comments", function()
+    local text = 'x = "local a = 1 \\" local b" -- local c = 2\ny = [[\nlocal d]] --[==[ local e\n]] ]==] z = \'local\''
+    assert.equal(text, prompt.keep_locals(text))
+  end)
+  it("keep their lines, so that messages name the right one", function()
+    assert.equal("a, b =\n 1, 2\nc = nil \nd = 3", prompt.keep_locals("local a,\nb = 1, 2\nlocal c\nlocal d = 3"))
+  end)
+  it("may be declared before a call in parentheses", function()
+    local env = kept "local a\n(print or error)()"
+    assert.is_nil(rawget(env, "a"))
+  end)
+end)
+
+describe("lines", function()
+  it("print results without an equals sign, statements print nothing", function()
+    local _, feed = session()
+    assert.equal("2", feed "1 + 1")
+    assert.equal("2", feed "=1 + 1")
+    assert.equal("1\ta\tnil", feed "1, 'a', nil")
+    assert.equal("", feed "x = 3")
+    assert.equal("nil", feed "undefined")
+    assert.equal("", feed "(function() end)()")
+    assert.equal("", feed "")
+    assert.equal("", feed "-- a comment")
+  end)
+  it("keep variables, and the last result in _", function()
+    local _, feed = session()
+    feed("local a, b = 20, 22")
+    assert.equal("42", feed "a + b")
+    assert.equal("43", feed "_ + 1")
+    assert.equal("7", feed("local function f() return 7 end", "f()"))
+  end)
+  it("go on until a chunk is finished", function()
+    local _, feed = session()
+    local printed, more = feed "for i = 1, 2 do"
+    assert.is_true(more)
+    assert.equal("", printed)
+    _, more = feed("local y = i * i", "z = y", "end")
+    assert.is_false(more)
+    assert.equal("4", feed "z")
+    _, more = feed "s = [["
+    assert.is_true(more)
+    assert.equal("two\nlines", (feed("two", "lines]]", "s"):gsub("^\n", "")))
+  end)
+  it("that fail leave everything as it was", function()
+    local _, feed = session()
+    feed "net = 'old'"
+    assert.matches("^error: attempt to call a nil value", feed "net = nil_function():freeze('body')")
+    assert.equal("old", feed "net")
+    assert.matches("^error: .*unexpected symbol", feed "x = = 1")
+    assert.equal("error: odd", feed "error('odd', 0)")
+    assert.matches("^error: table: ", feed "error({})")
+  end)
+  it("name the nearest global", function()
+    local _, feed = session()
+    assert.matches('nearest: "graft"$', feed "gaft.load('x')")
+  end)
+  it("show Graft's errors without the line", function()
+    local _, feed = session()
+    assert.matches("^error: tensor: indices start at 1", feed("x = graft.zeros(3)", "x[0]"))
+  end)
+  it("cannot harm Graft by a local of a library's name", function()
+    local _, feed = session()
+    feed("local type, string, table = 1, 2, 3")
+    assert.matches("^tensor %[2%]", feed "graft.zeros(2)")
+  end)
+  it("are read by help", function()
+    local _, feed = session()
+    assert.contains("First steps", feed 'help "start"')
+    assert.contains("net:freeze(NAME", feed 'help "freeze"')
+    assert.contains("Topics:", feed "help")
+    assert.contains('nearest: freeze', feed 'help "freze"')
+  end)
+end)
+
+describe("printing", function()
+  local function text(value) return show.value(value, 100) end
+
+  it("sorts keys and stops at a depth", function()
+    assert.equal('{ 1, "two", a = { b = { c = {...} } }, z = true }',
+      text { 1, "two", z = true, a = { b = { c = { d = 1 } } } })
+    assert.equal('{ ["two words"] = 1 }', text { ["two words"] = 1 })
+    assert.equal("{}", text {})
+  end)
+  it("ends for tables that hold themselves", function()
+    local t = {}
+    t.t = t
+    assert.contains("{...}", text(t))
+  end)
+  it("cuts long lists", function()
+    local list = {}
+    for i = 1, 1000 do list[i] = i end
+    assert.contains("... 980 more", text(list))
+  end)
+  it("breaks what is too wide", function()
+    assert.equal('{\n  "' .. ("a"):rep(60) .. '",\n  "' .. ("b"):rep(60) .. '"\n}', text { ("a"):rep(60), ("b"):rep(60) })
+  end)
+  it("makes control characters visible inside tables", function()
+    assert.is_nil(text({ "a\27[2J" }):find("\27", 1, true))
+  end)
+  it("reads predictions as people do", function()
+    assert.equal("  mugs 0.97   bowls 0.02", text { { class = "mugs", p = 0.97 }, { class = "bowls", p = 0.02 } })
+    assert.equal("  a 1.00\n  b 0.50", text { { { class = "a", p = 1 } }, { { class = "b", p = 0.5 } } })
+  end)
+  it("shows strict tables without tripping over them", function()
+    assert.contains("folder = function", text(graft.data))
+    assert.contains("resnet18 = function", text(graft.models))
+  end)
+end)
+
+describe("completion", function()
+  local env = { graft = graft, alpha = 1, alphabet = 2, text = "x", tensor = graft.zeros(2) }
+  local function tab(line) return complete.line(line, env, 80) end
+
+  it("knows globals, keywords and fields", function()
+    assert.equal("ft", (tab "x = gra"))
+    assert.equal("eak", (tab "br"))
+    local insert, list = tab "alpha"
+    assert.equal("", insert)
+    assert.contains("alphabet", list)
+    assert.equal("t", (tab "graft.augm"):sub(-1))
+    insert, list = tab "graft.fi"
+    assert.equal("", insert)
+    assert.contains("fine_tune", list)
+    assert.equal("oss_entropy", (tab "graft.nn.cr"))
+    assert.equal("ersion", (tab "graft.v"))
+  end)
+  it("knows methods of values", function()
+    assert.equal("ftmax", (tab "tensor:so"))
+    assert.equal("ape", (tab "tensor.sh"))
+    assert.equal("ub", (tab "text:gs"))
+  end)
+  it("knows the layers of a network", function()
+    local small = graft.models.squeezenet1_1 { classes = { "a", "b" } }
+    env.net = small
+    assert.equal("eeze", (tab "net:fr"))
+    assert.equal('dy"', (tab 'net:freeze("bo'))
+    assert.equal("ad'", (tab "net:unfreeze{'body', 'he"))
+    assert.equal('ad"', (tab 'net:lr_scale{ {"*", 0.1}, {"he'))
+    small:close()
+  end)
+  it("knows files and topics", function()
+    assert.equal('n.lua"', (tab 'dofile("tests/lua/ru'))
+    assert.equal('ts"', (tab 'help "weigh'))
+  end)
+  it("calls nothing, and is quiet about what it cannot know", function()
+    assert.equal("", (tab "f().x"))
+    assert.equal("", (tab "nothing.here"))
+    assert.equal("", (tab 'x = "no-such-file'))
+    assert.equal("   ", (tab "   "))
+  end)
+end)
+
+describe("the reference", function()
+  local later = { probe = true, advise = true, study = true, lr_find = true, image = true, nn = true, data = true }
+
+  it("has an entry for every public name", function()
+    for name in pairs(graft) do
+      assert.truthy(later[name] or reference.text("graft." .. name), "graft." .. name)
+    end
+    for _, group in ipairs { "nn", "data", "augment", "image" } do
+      for name in pairs(graft[group]) do
+        local public = not (group == "nn" and (name == "record" or name == "loss_fields"))
+        assert.truthy(not public or reference.text("graft." .. group .. "." .. name), group .. "." .. name)
+      end
+    end
+    local network = require "graft.network"
+    for name in pairs(network.methods) do
+      assert.truthy(reference.text(name), "net:" .. name)
+    end
+    for name in pairs(network.fields) do
+      assert.truthy(reference.text("net." .. name), "net." .. name)
+    end
+  end)
+  it("names nothing that does not exist", function()
+    for _, name in ipairs(reference.names()) do
+      local value = name:find("^graft%.") and graft
+      for part in name:gsub("^graft%.", ""):gmatch(value and "[^%.]+" or "$^") do
+        value = value[part]
+        assert.is_not_nil(value, name)
+      end
+      local method = name:match("^x[:%.]([%w_]+)$")
+      if method then
+        local x = graft.zeros(2)
+        assert.is_not_nil(x[method], name)
+      end
+    end
+    local network = require "graft.network"
+    for _, name in ipairs(reference.members("graft.network", ":")) do
+      assert.is_not_nil(network.methods[name], name)
+    end
+    for _, name in ipairs(reference.members("graft.network", ".")) do
+      assert.is_not_nil(network.fields[name], name)
+    end
+  end)
+  it("answers people who come from elsewhere, and gives layers", function()
+    assert.contains("tr:step", help.text "zero_grad")
+    assert.contains("conv2d", help.text "conv2d")
+    assert.contains("graft.image.load", help.text "load")
+    assert.error_matches(function() help.text(3) end, "in quotes")
+  end)
+end)
+
+-- --- the program ---
+
+local program = (os.getenv "GRAFT_BUILD" or "build") .. "/graft"
+
+local function quoted(text)
+  return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+-- A command as the shell becomes it, without a library that was loaded into this process for its tests.
+local function clean(command)
+  return "exec env -u LD_PRELOAD sh -c " .. quoted(command)
+end
+
+-- Runs a command; returns what it printed on both streams and its exit status.
+local function run(command)
+  local pipe = assert(io.popen(clean(command) .. " 2>&1", "r"))
+  local text = pipe:read "a"
+  local _, _, status = pipe:close()
+  return text, status
+end
+
+describe("graft -e", function()
+  it("prints what an expression gives and hands on arguments", function()
+    local text, status = run(program .. " -e '1 + 1'")
+    assert.same({ "2\n", 0 }, { text, status })
+    text = run(program .. " -e 'local a, b = ... print(b, a)' one two")
+    assert.equal("two\tone\n", text)
+    text = run(program .. " -e 'graft.options{ epochs = 3 }.epochs' --epochs 5")
+    assert.equal("5\n", text)
+  end)
+  it("fails with a message and status 1, and 2 without a chunk", function()
+    local text, status = run(program .. " -e 'gaft.load()'")
+    assert.equal(1, status)
+    assert.matches('^graft: %-e:1: attempt to index .* nearest: "graft"\n$', text)
+    text, status = run(program .. " -e 'x ='")
+    assert.equal(1, status)
+    assert.matches("^graft: %-e:1: unexpected symbol", text)
+    status = select(2, run(program .. " -e 'graft.zeros(2)[0]'"))
+    assert.equal(1, status)
+    status = select(2, run(program .. " -e"))
+    assert.equal(2, status)
+  end)
+end)
+
+describe("standard input that is no terminal", function()
+  it("is one script", function()
+    local text, status = run("printf 'local a = 1\\nfunction f()\\n return a end\\nprint(f())\\n' | " .. program)
+    assert.same({ "1\n", 0 }, { text, status })
+    text, status = run("printf 'print(1)\\nerror(\"no\", 0)\\nprint(2)\\n' | " .. program)
+    assert.same({ "1\ngraft: no\n", 1 }, { text, status })
+    status = select(2, run(program .. " </dev/null"))
+    assert.equal(0, status)
+  end)
+end)
+
+-- The program in a pseudo-terminal that `script` makes: send(text) types, expect(text) waits for it and gives all output.
+local function terminal()
+  if os.execute("command -v script >/dev/null 2>&1") ~= true then
+    skip "the program script (util-linux) is not here"
+  end
+  local log, history = os.tmpname(), os.tmpname()
+  local command = ("GRAFT_HISTORY=%s TERM=vt100 %s; echo status $?"):format(quoted(history), quoted(program))
+  local pipe = assert(io.popen(clean(("script -qfec %s %s >/dev/null 2>&1"):format(quoted(command), quoted(log))), "w"))
+  local seen = 1
+  local t = { history = history }
+  function t.send(text)
+    pipe:write(text)
+    pipe:flush()
+  end
+  function t.expect(words, seconds)
+    local deadline = os.time() + (seconds or 60)
+    repeat
+      local file = assert(io.open(log))
+      local text = file:read "a"
+      file:close()
+      local first, last = text:find(words, seen, true)
+      if first then
+        local part = text:sub(seen, last)
+        seen = last + 1
+        return part
+      end
+      os.execute "sleep 0.05"
+      if os.time() > deadline then
+        error(("waited for %q in vain; the terminal shows %q"):format(words, text:sub(seen)), 0)
+      end
+    until false
+  end
+  function t.close()
+    pipe:close()
+    os.remove(log)
+    os.remove(history)
+  end
+  return t
+end
+
+describe("a session in a terminal", function()
+  it("greets, keeps locals, completes, survives Ctrl-C and errors, keeps history, ends with Ctrl-D", function()
+    local t = terminal()
+    local greeting = t.expect "leaves."
+    assert.contains("Graft " .. graft.version, greeting)
+    t.expect "> "
+    t.send "local answer = 6 * 7\r"
+    t.expect "\n"
+    t.send "answer .. '!'\r"
+    t.expect "42!"
+    t.expect "> "
+    t.send "for i = 1, 2 do\r"
+    t.expect ">> "
+    t.send "print('line ' .. i) end\r"
+    t.expect "line 2"
+    t.expect "> "
+    t.send "graft.vers\t .. '?'\r"
+    t.expect(graft.version .. "?")
+    t.expect "> "
+    t.send "half a line"
+    t.expect "half a line"
+    t.send "\3"
+    t.expect "^C"
+    t.send "while true do end\r"
+    t.expect "while true do end\r\n"
+    t.send "\3"
+    t.expect "interrupted"
+    t.send "error('not the end', 0)\r"
+    t.expect "error: not the end"
+    t.send "answer + 1\r"
+    t.expect "43"
+    t.send "\27[A\27[A\r" -- two lines back in the history
+    t.expect "error: not the end"
+    t.expect "> "
+    t.send "\4"
+    t.expect "status 0"
+    local file = assert(io.open(t.history))
+    local history = file:read "a"
+    file:close()
+    t.close()
+    assert.contains("error", history)
+    assert.is_nil(history:find("half", 1, true))
+  end)
+  it("loads GRAFT_HISTORY, and ends at SIGTERM with status 143", function()
+    local t = terminal()
+    t.expect "> "
+    t.send "pid = io.open('/proc/self/stat'):read('n')\r"
+    t.expect "\n"
+    t.send "os.execute('kill -TERM ' .. pid) while true do end\r"
+    t.expect "status 143"
+    t.close()
+  end)
+end)
+
+it("the module has no line reader", function()
+  assert.is_nil(rawget(core, "read_line"))
+end)
