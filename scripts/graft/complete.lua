@@ -152,6 +152,8 @@ local function common_start(names)
    return start
 end
 
+local MAX_ROWS = 20
+
 -- Names side by side in as many columns as fit.
 local function side_by_side(names, width)
    local most = 1
@@ -161,13 +163,14 @@ local function side_by_side(names, width)
    end
    local count = math.max(1, width // (most + 2))
    local height = (#names + count - 1) // count
-   local rows = {}
-   for i, name in ipairs(names) do
-      local row = (i - 1) % height + 1
+   local rows, shown = {}, math.min(#names, MAX_ROWS * count)
+   height = math.min(height, MAX_ROWS)
+   for i = 1, shown do
+      local row, name = (i - 1) % height + 1, names[i]
       rows[row] = rows[row] or {}
       table.insert(rows[row], name)
    end
-   return format.columns(rows)
+   return format.columns(rows) .. (shown < #names and ("\n... %d more"):format(#names - shown) or "")
 end
 
 -- `text`: the line before the cursor. Returns what to insert, and what to show below the line or nil.

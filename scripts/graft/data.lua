@@ -315,4 +315,19 @@ Data.__tostring = function(self)
       skipped > 0 and ("; %s skipped (d.skipped)"):format(format.plural(skipped, "file")) or "")
 end
 
+-- The class of a photo (several: joined) in the data sets that were opened, the latest first; nil when none has it.
+function data.class_of(file)
+   for i = #(context.data or {}), 1, -1 do
+      for _, name in ipairs { "train", "val", "test" } do
+         local set = context.data[i]:set(name)
+         for position = 1, set:count() do
+            local photo = set:at(position)
+            if photo.file == file then
+               return photo.class or table.concat(photo.classes, ", ")
+            end
+         end
+      end
+   end
+end
+
 return data

@@ -130,8 +130,23 @@ end
 
 local head_keys = { hidden = "integer", dropout = "number" }
 
+-- What replacing the head leaves unused of the weights file, for the plan.
+local function retire_head(handle)
+   local report = require("graft.context").reports[handle]
+   local outputs = #handle:classes()
+   if report and not report.retired then
+      report.retired = true
+      for _, tensor in ipairs(handle:tensors()) do
+         if tensor.layer == handle:head() then
+            table.insert(report.unused, ("%s (the old head, %d classes)"):format(tensor.name, outputs))
+         end
+      end
+   end
+end
+
 function methods:replace_head(classes, options)
    local who = "net:replace_head"
+   retire_head(handles[self])
    call(who, handles[self].replace_head, handles[self], network.class_list(classes, who),
       strict.options(options, who, head_keys))
    return self
