@@ -115,8 +115,6 @@ static int network_input_shape(lua_State *L) {
 
 static int network_output_shape(lua_State *L) {
     const struct gr_network *net = check(L, "net:output_shape");
-    if (!net->output)
-        return 0;
     graft_push_shape(L, net->output->shape);
     return 1;
 }
@@ -183,9 +181,6 @@ static void release_json(void *json) {
 static int network_describe(lua_State *L) {
     const struct gr_network *net = check(L, "net:describe");
     void **held = graft_hold(L, release_json);
-    if (!net->output)
-        return graft_fail(L, GR_ERROR_OPTION, "net:describe: %s has no output yet; net:finish names it",
-                          net->name);
     *held = gr_network_describe(net);
     if (!*held)
         return graft_raise(L);

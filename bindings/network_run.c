@@ -91,9 +91,6 @@ static int get_plan(struct graft_network *network, int n, struct gr_shape input,
     }
     struct graft_plan *entry = make_room(network);
     struct gr_layer *main_output[] = {network->net->output};
-    if (!main_output[0])
-        return gr_fail(GR_ERROR_OPTION, "%s has no classifier: add one with net:add_head(classes)",
-                       network->net->name);
     struct gr_plan_request request = {.capacity = capacity,
                                       .input = input,
                                       .outputs = count ? outputs : main_output,
@@ -317,7 +314,7 @@ static int network_step_gradient(lua_State *L) {
                                       .outputs = outputs,
                                       .output_count = 1,
                                       .input_gradient = true};
-    if (gy->rank != 2 || !outputs[0])
+    if (gy->rank != 2)
         return graft_fail(L, GR_ERROR_SHAPE, "net:step_gradient: expected the gradient of logits [N,K]");
     void **held = graft_hold(L, release_plan);
     graft_check_in(L, gr_plan_create(&plan, network->net, &request), "net:step_gradient");

@@ -225,9 +225,9 @@ static int core_shuffle(lua_State *L) {
     lua_Integer n = graft_integer(L, 1, "core.shuffle", "how many");
     if (n < 0)
         n = 0;
-    int64_t *order = graft_scratch(L, (size_t)n, sizeof *order);
     struct gr_random random =
         gr_random(graft_state(L)->seed, GR_RANDOM_SAMPLE, key(L, 2), key(L, 3), key(L, 4));
+    int64_t *order = graft_scratch(L, (size_t)n, sizeof *order);
     for (lua_Integer i = 0; i < n; i++)
         order[i] = i + 1;
     gr_random_shuffle(&random, order, n);
