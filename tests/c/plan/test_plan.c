@@ -146,7 +146,8 @@ static void compare_training(const char *frozen, const char *thawed) {
     }
     double gap = distance(gr_plan_output(plans[0], 0), gr_plan_output(plans[1], 0), (BATCH - 1) * CLASSES);
     if (gap > 1e-5)
-        fail_msg("frozen %s, but not %s: the logits are off by %g", frozen ? frozen : "-", thawed ? thawed : "-", gap);
+        fail_msg("frozen %s, but not %s: the logits are off by %g", frozen ? frozen : "-",
+                 thawed ? thawed : "-", gap);
     for (int i = 0; i < 2; i++)
         if (gr_plan_backward(plans[i]))
             fail_msg("%s", gr_error()->message);
