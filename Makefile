@@ -31,7 +31,7 @@ LUA_LIBS := $(shell pkg-config --libs lua5.4 libedit 2>/dev/null)
 CFLAGS_ALL = -std=gnu11 $(OPT) -Wall -Wextra -fPIC -pthread -fno-math-errno -fno-trapping-math \
 	-ffp-contract=off $(SANITIZE) $(CPPFLAGS) $(CFLAGS)
 CFLAGS_RUNTIME = $(CFLAGS_ALL) -Iruntime $(PKG_CFLAGS)
-CFLAGS_BINDINGS = $(CFLAGS_ALL) -Iruntime -Ibindings -I. $(PKG_CFLAGS) $(LUA_CFLAGS)
+CFLAGS_BINDINGS = $(CFLAGS_ALL) -Iruntime -Ibindings -I. -include bindings/weak.h $(PKG_CFLAGS) $(LUA_CFLAGS)
 CFLAGS_TESTS = $(CFLAGS_ALL) -Iruntime -Itests/c $(PKG_CFLAGS)
 LDFLAGS_ALL = $(SANITIZE) -pthread $(LDFLAGS)
 LIBS = $(PKG_LIBS) -lm

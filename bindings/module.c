@@ -137,6 +137,12 @@ void graft_install(lua_State *L) {
 }
 
 int luaopen_graft(lua_State *L) {
+    if (!lua_newuserdatauv) { /* only what every Lua has may be called here: see weak.h */
+        lua_pushstring(
+            L, "graft needs Lua 5.4; this is an older Lua or LuaJIT. From there, run the program instead: "
+               "graft predict MODEL PHOTO --json");
+        return lua_error(L);
+    }
     luaL_checkversion(L);
     graft_install(L);
     if (!push_module(L, "graft"))
