@@ -164,10 +164,11 @@ $(BUILD)/graft: $(BINDING_OBJECTS) $(BUILD)/libgraft.a
 	$(call say,LINK,$@)$(CC) $(LDFLAGS_ALL) -Wl,--as-needed -o $@ $^ $(LUA_LIBS) $(LIBS)
 
 # Only luaopen_graft is visible, so that nothing of ours can meet a name of the host program. Lua comes from there.
+# It stays in memory when the host closes Lua: the threads of the pool would otherwise lose the ground they sleep on.
 $(BUILD)/graft.so: $(MODULE_OBJECTS) $(BUILD)/libgraft.a
 	@printf '{ global: luaopen_*; local: *; };\n' >$(BUILD)/graft.map
-	$(call say,LINK,$@)$(CC) -shared $(LDFLAGS_ALL) -Wl,--as-needed -Wl,--version-script=$(BUILD)/graft.map \
-		-o $@ $^ $(LIBS)
+	$(call say,LINK,$@)$(CC) -shared $(LDFLAGS_ALL) -Wl,--as-needed -Wl,-z,nodelete \
+		-Wl,--version-script=$(BUILD)/graft.map 		-o $@ $^ $(LIBS)
 
 tests: $(TESTS)
 	@:
