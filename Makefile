@@ -168,7 +168,7 @@ $(BUILD)/graft: $(BINDING_OBJECTS) $(BUILD)/libgraft.a
 $(BUILD)/graft.so: $(MODULE_OBJECTS) $(BUILD)/libgraft.a
 	@printf '{ global: luaopen_*; local: *; };\n' >$(BUILD)/graft.map
 	$(call say,LINK,$@)$(CC) -shared $(LDFLAGS_ALL) -Wl,--as-needed -Wl,-z,nodelete \
-		-Wl,--version-script=$(BUILD)/graft.map 		-o $@ $^ $(LIBS)
+		-Wl,--version-script=$(BUILD)/graft.map -o $@ $^ $(LIBS)
 
 tests: $(TESTS)
 	@:
