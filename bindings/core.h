@@ -108,47 +108,56 @@
  *
  * --- photos and data (bindings/image.c, data.c, loader.c) ---
  * core.image_load(path) -> T [3,H,W] of 0..1, EXIF orientation applied
- * core.image_save(T, path [, quality]); core.image_resize(T, height, width [, "bilinear"|"bicubic"]) -> T
- * core.image_blocks(T, columns, colour) -> text     half blocks for a terminal
- * core.image_size(path) -> width, height
- * core.preprocess(net, T|path) -> T [1,3,H,W]
+ * core.image_save(T, path [, quality])    .png or .jpg
+ * core.image_resize(T|path, height, width [, "bilinear"|"bicubic"]) -> T
+ * core.image_blocks(T|path, columns, colour) -> text     half blocks for a terminal, or characters without colour
+ * core.image_size(path) -> width, height, "JPEG"|"PNG"
+ * core.preprocess(net, T|path) -> T [1,C,H,W]
  * core.data_folder(dir, {val=, classes=, size=, on_bad=, max_skip=}) -> dataset
- * core.data_csv(file, {image=, label=, labels=, separator=, val=, split=, classes=, size=, on_bad=, max_skip=}) -> dataset
- * core.data_idx(dir, {names=, classes=, val=}) -> dataset
- * core.data_list(list of {image=path, class=name|classes={}, split="train"|"val"|"test"}, {classes=, val=, ...}) -> dataset
- *   dataset:classes() dataset:counts() (per class name) dataset:skipped() -> list of {file=, reason=}
- *   dataset:name() dataset:size() -> integer|nil; dataset:multilabel() -> b; dataset:digest() -> hex of the listing
+ * core.data_csv(file, {image=, label=, labels=text|list, separator=, split=, and those of data_folder}) -> dataset
+ * core.data_idx(dir, {names=, and those of data_folder}) -> dataset
+ * core.data_list(list of {image=path, class=name}, {as data_folder}) -> dataset
+ *   dataset:classes() dataset:counts(["train"|"val"|"test"]) -> {class = photos}; dataset:skipped() -> list of {file=, reason=}
+ *   dataset:name() dataset:path() dataset:size() -> integer|nil; dataset:multilabel() -> b; dataset:digest() -> hex of the listing
+ *   dataset:split() -> part held out for val, true when nobody asked for it
+ *   dataset:duplicates() -> list of {first=file, second=file}     the same content in two classes or two sets
  *   dataset:set("train"|"val"|"test") -> set (empty when absent); dataset:close()
- *   dataset:with(train set) -> dataset            the same with another train set
- *   set:count() set:at(i) -> {file=, class=|classes=}; set:take(indices) -> set; set:dataset() -> dataset
+ *   dataset:with(train set) -> dataset    the same with another train set
+ *   set:count() set:name() set:at(i) -> {file=, class=|classes=}; set:take(positions) -> set; set:dataset() -> dataset
  *   set:targets() -> T [N,K]
- *   set:batches{ net=, batch_size=, shuffle=, epoch=, augment=, drop_last=, fit=, seed= } -> iterator, nil, nil, closing value
- *        the iterator gives x [N,C,H,W], y [N,K], b
- *   b:files() b:classes() b:epoch() b:count() b:input(net) -> T; b:indices() -> positions in the set
- *   augment: list of {kind="hflip"|"random_resized_crop"|"color_jitter"|"rotation"|"random_erasing"|"mixup", ...}
+ *   set:batches{ net=, batch_size=32, shuffle=, epoch=1, augment=, drop_last=, fit=, seed=, size=, view=, skip=batches left out,
+ *                tensors=true } -> iterator, nil, nil, closing value
+ *        the iterator gives x [N,C,H,W], y [N,K], b; with tensors=false N, false, b. Columns of y: the network's classes when
+ *        they are the data's in any order, else the data's
+ *   b:files() b:classes() b:samples() b:epoch() b:count(); b:input(net) -> T, while b is the present batch of its loop
+ *   augment: a preset's name, or a list of {kind="hflip", p=} {kind="random_resized_crop", scale=, ratio=} {kind="color_jitter",
+ *            brightness=, contrast=, saturation=, hue=} {kind="rotation", degrees=} {kind="random_erasing", p=} {kind="mixup", alpha=}
  *
- * --- training (bindings/trainer.c, losses.c) ---
- * descriptions are plain tables:
- *   optimizer {kind="sgd", lr=, momentum=, dampening=, nesterov=, weight_decay=} {kind="adam"|"adamw", lr=, betas={,}, eps=,
- *             weight_decay=} {kind="rmsprop", lr=, alpha=, eps=, momentum=, weight_decay=}
- *   schedule  {kind="constant"|"step"|"cosine"|"one_cycle", warmup=, every=, factor=, floor=}
- *   loss      {kind="cross_entropy", label_smoothing=, class_weights={name=number}} {kind="binary_cross_entropy"} {kind="mse"}
- *             or a function (logits, y, b) -> number, T
+ * --- training (bindings/trainer.c, losses.c, custom.c) ---
+ * descriptions are plain tables; options as in train/optimizer.h, schedule.h, loss.h:
+ *   optimizer {kind="sgd"|"adam"|"adamw"|"rmsprop", lr=, ...}
+ *   schedule  {kind="constant"|"step"|"cosine"|"one_cycle", ...}
+ *   loss      {kind="cross_entropy"|"binary_cross_entropy"|"mse", class_weights={name=number}|list, ...}
+ *             or a function (logits, y, b) -> number, T; nil: cross entropy, or binary with several labels a photo
  * core.loss(description, logits, y [, classes]) -> number, grad T      mean over the batch
  * core.optimizer(description) -> optimizer       on given tensors, for tests and own loops
- *   optimizer:step(list of T, list of gradient T [, lr])      in place
- * core.schedule(description, lr, step, steps) -> lr of that step (counted from 0)
- * core.trainer(net, {optimizer=, loss=, schedule=, steps=, clip=, batch_size=, fit=, seed=, fixed_norms=}) -> trainer
+ *   optimizer:step(list of T, list of gradient T [, lr [, scale]])      in place
+ * core.schedule(description, lr, step, steps [, steps in an epoch]) -> lr of that step (counted from 0)
+ * core.trainer(net, {optimizer=, loss=, schedule=, steps=, epoch_steps=, clip=, batch_size=, fit=, seed=, fixed_norms=}) -> trainer
  *   trainer:step(x, y [, b]) -> loss, {[aux layer]=loss}       x, y tensors; y may also be a list of class names
- *   trainer:step_batch(b) -> loss     a batch of set:batches without a round trip through tensors (the fit loop's way)
- *   trainer:lr() trainer:steps() -> steps done; trainer:set_lr(factor)
- *   trainer:state() -> table          what save_checkpoint keeps; trainer:close(); net() -> net
- *   trainer:save(path, {key=text}) trainer:restore(path) -> {key=text}      weights, optimiser state, step: last.safetensors
- *   trainer:cache(set, {mode=}) -> {mode=, layers=, bytes=, at=}      features of the frozen part, for step_batch
- * core.evaluate(net, set, {batch_size=, loss=, progress=function(done, total)}) -> {accuracy=, top5=, loss=, classes={{name=,
- *             precision=, recall=, support=}}, confusion={{}}, heads={{layer=, accuracy=}}, logits=T}
- * core.register_layer{kind=, shape=, parameters=, forward=, backward=, options=, pure=}      a kind written in Lua
- * core.interrupt is polled after every step: kind "interrupt" is raised between steps, never inside.
+ *   trainer:step_batch(b [, what the loss gets]) -> the same   a batch of set:batches without a round trip through tensors
+ *   trainer:lr() trainer:set_lr(lr) trainer:norm() trainer:steps() trainer:set_steps(n) trainer:net() trainer:close()
+ *   trainer:logits(n) -> T            of the last step's n photos
+ *   trainer:save(path [, record])     a checkpoint: weights, optimiser, step, and any table that JSON can hold
+ *   trainer:restore(path) -> record   the same fit and seed; weights:record() gives it without a trainer
+ *                                     kind "interrupt" is raised between steps, never inside
+ * core.evaluate(net, set, {batch_size=, loss=, heads=true, size=, progress=function(done, total)}) -> the document of
+ *             `graft eval --json` with count= and right=
+ * core.interval(right, count) -> low, high        Wilson's 95 % interval
+ * core.register_layer{kind=, shape=function(shape|shapes, options) -> shape, parameters=list of {name=, shape=, init="uniform"|"he"|
+ *             "zeros"|"ones", decays=} or function(shape|shapes, options) -> list, pure=,
+ *             forward=function(x|list, p, options) -> y [, saved], backward=function(gy, x|list, y, p, saved, options) -> gx|list, list}
+ *             a kind written in Lua; what it gets is lent for the call. Without `shape`: as its first input
  *
  * --- tensors (bindings/tensor.c): core.tensor is that module's table.
  */
