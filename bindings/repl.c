@@ -146,7 +146,8 @@ static void open_editor(lua_State *L, struct repl *repl) {
     el_set(repl->editor, EL_EDITOR, "emacs");
     el_set(repl->editor, EL_SIGNAL, 0); /* signals are main.c's */
     el_set(repl->editor, EL_HIST, history, repl->history);
-    el_set(repl->editor, EL_ADDFN, "graft-complete", "completes names", on_tab);
+    /* the wide form keeps these pointers; the narrow one would copy the strings and never free them */
+    el_wset(repl->editor, EL_ADDFN, L"graft-complete", L"completes names", on_tab);
     el_set(repl->editor, EL_BIND, "^I", "graft-complete", NULL);
     el_set(repl->editor, EL_BIND, "^R", "em-inc-search-prev", NULL);
     el_source(repl->editor, NULL); /* ~/.editrc */
