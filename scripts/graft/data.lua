@@ -84,8 +84,11 @@ Batch.__index = function(self, key)
    core.error("name", ("a batch has no %q; it has files, classes, epoch and input(net)"):format(tostring(key)))
 end
 
-function data.batch_handle(b)
-   return batch_handles[b]
+-- The surface of a bindings' batch.
+function data.wrap_batch(handle)
+   local batch = setmetatable({}, Batch)
+   batch_handles[batch] = handle
+   return batch
 end
 
 local batch_keys = { net = "table", batch_size = "integer", shuffle = "boolean", epoch = "integer",
@@ -107,9 +110,7 @@ local function batches(self, options)
       if x == nil then
          return nil
       end
-      local batch = setmetatable({}, Batch)
-      batch_handles[batch] = b
-      return x, y, batch
+      return x, y, data.wrap_batch(b)
    end, state, control, closing
 end
 

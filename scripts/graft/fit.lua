@@ -213,11 +213,12 @@ local function train_epoch(job, epoch, label)
    local bar = progress.bar(label, #job.train)
    local sum, count = 0, 0
    local handle = data.handle(job.train, WHO)
+   local own = type(job.fields.loss) == "function" -- it gets the batch as recipes know it
    for _, _, b in handle:batches { net = job.handle, batch_size = job.batch_size, shuffle = true, epoch = epoch,
       augment = job.augment, drop_last = job.options.drop_last or false, fit = core.fit(), seed = core.seed(),
       tensors = false } do
       local n = b:count()
-      local loss = job.trainer:step_batch(b)
+      local loss = job.trainer:step_batch(b, own and data.wrap_batch(b) or nil)
       sum, count = sum + loss * n, count + n
       bar:step(n, ("loss %.3f  %.0f photos/s"):format(sum / count, bar:rate()))
    end
@@ -229,8 +230,7 @@ local function validate(job)
    if not job.val then
       return nil
    end
-   return core.evaluate(job.handle, data.handle(job.val, WHO), { batch_size = job.batch_size,
-      loss = job.fields.loss })
+   return trainer.result(job.handle, data.handle(job.val, WHO), { batch_size = job.batch_size, loss = job.fields.loss })
 end
 
 local function run_callback(job, row)
@@ -367,6 +367,10 @@ function fit.fit(net, d, options)
    local size = data.handle(job.data, WHO):size()
    if size and size ~= job.handle:input_shape()[2] then
       job.handle:set_size(size) -- the data's size wins, and the model that is saved says so
+   end
+   local several = data.handle(job.data, WHO):multilabel()
+   if several ~= job.handle:multilabel() then
+      job.handle:set_multilabel(several) -- probabilities are sigmoids then, and the model file says so
    end
    job.augment = data.augment(job.options.augment, WHO)
    job.options.steps, job.options.batch_size = job.steps, job.batch_size

@@ -6,6 +6,7 @@ local format = {
    count = core.format_count, -- "9,408"
    bytes = core.format_bytes, -- "0.6 MiB"
    seconds = core.format_seconds, -- "3 min 20 s"
+   interval = core.interval, -- (right, count) -> low, high: Wilson's 95 % interval of a share
 }
 
 -- Characters that a terminal shows for a UTF-8 text.
@@ -57,17 +58,6 @@ end
 -- "1 photo", "300 photos"
 function format.plural(count, noun, plural)
    return ("%s %s"):format(format.count(count), count == 1 and noun or plural or noun .. "s")
-end
-
--- Wilson's 95 % interval of a share `right` of `count`.
-function format.interval(right, count)
-   if count == 0 then
-      return 0, 1
-   end
-   local z, p = 1.959964, right / count
-   local middle = (p + z * z / (2 * count)) / (1 + z * z / count)
-   local half = z / (1 + z * z / count) * (p * (1 - p) / count + z * z / (4 * count * count)) ^ 0.5
-   return math.max(0, middle - half), math.min(1, middle + half)
 end
 
 return format

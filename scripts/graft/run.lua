@@ -14,15 +14,11 @@ local function accuracy_line(self)
    if not evaluation then
       return "accuracy", "not measured: there is no validation set"
    end
-   local count = 0
-   for _, class in ipairs(evaluation.classes) do
-      count = count + class.support
-   end
+   local count, right = evaluation.count, evaluation.right
    if evaluation.map then
       return "accuracy", ("%.3f of all labels right, mAP %.3f (%s it never trained on)"):format(evaluation.accuracy,
-         evaluation.map, format.plural(evaluation.photos or count, "photo"))
+         evaluation.map, format.plural(count, "photo"))
    end
-   local right = math.floor(evaluation.accuracy * count + 0.5)
    local low, high = format.interval(right, count)
    local most, name = 0, nil
    for _, class in ipairs(evaluation.classes) do

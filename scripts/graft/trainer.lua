@@ -30,9 +30,7 @@ function trainer.options(options, who, steps_per_epoch)
       seed = core.seed(),
       fixed_norms = options.bn == "fixed" or nil,
    }
-   if fields.schedule and fields.schedule.kind == "step" and steps_per_epoch then
-      fields.schedule.every = fields.schedule.every * steps_per_epoch
-   end
+   fields.epoch_steps = steps_per_epoch
    return fields, optimizer
 end
 
@@ -66,7 +64,7 @@ end
 -- tr:step(x, y [, b]) -> loss
 function methods:step(x, y, b)
    plan_only("trainer:step")
-   return (states[self].core:step(x, y, b and data.batch_handle(b)))
+   return (states[self].core:step(x, y, b))
 end
 
 -- tr:evaluate(set) -> result (as graft.evaluate)
@@ -169,8 +167,34 @@ function trainer.evaluate(net, set, options)
    end
    local given = strict.options(options, who, { batch_size = "integer", loss = { "table", "function" },
       progress = "function" })
-   local result = core.evaluate(handle, data.handle(set, who), given)
+   given.loss = given.loss and nn.loss_fields(given.loss, who) or nil
+   local result = trainer.result(handle, data.handle(set, who), given)
    return strict.table(result, "a result", { "top5", "f1", "map", "heads" })
+end
+
+-- Mean of a recipe's own loss over a set. The loss may ask its batch for files or another network's input, so the
+-- batches come through Lua.
+local function own_loss(handle, set, loss, batch_size)
+   local sum, count = 0, 0
+   for x, y, b in set:batches { net = handle, batch_size = batch_size, epoch = 1 } do
+      core.check_interrupt()
+      local value = loss(handle:forward(x), y, data.wrap_batch(b))
+      sum, count = sum + value * #x, count + #x
+   end
+   return count > 0 and sum / count or 0
+end
+
+-- core.evaluate on the bindings' network and set, with any kind of loss.
+function trainer.result(handle, set, options)
+   local loss = options.loss
+   if type(loss) ~= "function" then
+      return core.evaluate(handle, set, options)
+   end
+   options.loss = nil
+   local result = core.evaluate(handle, set, options)
+   options.loss = loss
+   result.loss = own_loss(handle, set, loss, math.min(options.batch_size or 32, math.max(1, set:count())))
+   return result
 end
 
 return trainer
