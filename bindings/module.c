@@ -12,6 +12,7 @@
 #include "io/file.h"
 #include "state.h"
 #include "tensor.h"
+#include "weak.h"
 
 static const char INSTALLED = 0; /* its address is a registry key: the searcher is in place */
 

@@ -1,8 +1,14 @@
-/* Functions that Lua 5.4 has and LuaJIT, 5.1, 5.2 or 5.3 lack are weak references, so that those can load the module far
- * enough to be told, in one sentence, that it is not for them (luaopen_graft). Included before every file of bindings/
- * by the Makefile. */
+/* Functions that Lua 5.4 has and LuaJIT, 5.1, 5.2 or 5.3 lack are weak references, so that those can load the
+ * module far enough to be told, in one sentence, that it is not for them (luaopen_graft). Included before
+ * every file of bindings/ by the Makefile. */
 #ifndef GRAFT_BINDINGS_WEAK_H
 #define GRAFT_BINDINGS_WEAK_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* this comes before the files that ask for it */
+#endif
+#include <lauxlib.h>
+#include <lua.h>
 
 #pragma weak luaL_buffinitsize
 #pragma weak luaL_checkversion_
