@@ -380,6 +380,42 @@ describe("evaluation", function()
   end)
 end)
 
+describe("running out of memory", function()
+  it("is an error of its kind at every step, and leaves nothing behind", function()
+    local function work()
+      local net <close> = tiny()
+      local clone <close> = net:clone()
+      clone:replace_head({ "x", "y" }, { hidden = 4 }):add_aux("conv1", {})
+      net:forward(tensor.randn(3, 1, 6, 6), { "conv1", "fc" })
+      local trainer <close> = core.trainer(net, { optimizer = sgd, loss = function(logits, y)
+        return core.loss({ kind = "mse" }, logits, y)
+      end })
+      trainer:step(batch(5))
+    end
+    work()
+    collectgarbage()
+    collectgarbage()
+    local before, failures, done = core.memory(), 0, false
+    local room = 512
+    while not done do
+      core.memory(before.live + room)
+      local ok, err = pcall(work)
+      core.memory(0)
+      done = ok
+      if not ok then
+        failures = failures + 1
+        assert.is_true(core.is_error(err), tostring(err))
+        assert.equal("memory", err.kind, err.message)
+      end
+      collectgarbage()
+      collectgarbage()
+      assert.is_true(core.memory().blocks <= before.blocks, room .. " bytes of room: blocks were left")
+      room = room + 700
+    end
+    assert.is_true(failures > 20)
+  end)
+end)
+
 describe("nothing", function()
   it("is left behind", function()
     collectgarbage()
