@@ -321,10 +321,9 @@ int gr_evaluate(struct gr_result *out, struct gr_network *net, const struct gr_s
         o.batch_size = (int)set->count;
     if (!o.input.c)
         o.input = net->input;
-    struct gr_loader_options loading = {.input = o.input,
-                                        .preprocessing = &net->preprocessing,
-                                        .batch_size = o.batch_size,
-                                        .columns = columns};
+    struct gr_preprocessing preprocessing = gr_preprocessing_for(&net->preprocessing, net->input, o.input);
+    struct gr_loader_options loading = {
+        .input = o.input, .preprocessing = &preprocessing, .batch_size = o.batch_size, .columns = columns};
     int status = gr_data_match(set->data, (const char *const *)net->classes, net->class_count, columns);
     if (!status)
         status = gr_loader_open(&loader, set, &loading);
