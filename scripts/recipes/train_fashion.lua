@@ -8,7 +8,7 @@ local graft = require "graft"
 
 local opt = graft.options {
    data = { type = "folder", default = "/usr/share/datasets/fashion-mnist", help = "folder with the IDX files" },
-   epochs = 12,
+   epochs = 8,
    batch_size = 64,
    lr = 0.1,
 }
