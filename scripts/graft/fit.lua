@@ -1,6 +1,7 @@
 -- graft.fit: epochs of training with validation, progress, checkpoints and the promise that frozen means untouched.
 
 local core = require "graft.core"
+local format = require "graft.format"
 local strict = require "graft.strict"
 local context = require "graft.context"
 local data = require "graft.data"
@@ -209,9 +210,9 @@ local function better(job, row, best)
 end
 
 -- One epoch over the training set: the mean loss and the auxiliary ones.
-local function train_epoch(job, epoch, label)
-   local bar = progress.bar(label, #job.train)
-   local sum, count = 0, 0
+local function train_epoch(job, epoch, last_row)
+   local bar, sum, count = job.bar, 0, 0
+   local seen = last_row and last_row.val_accuracy and ("val %.3f  "):format(last_row.val_accuracy) or ""
    local handle = data.handle(job.train, WHO)
    local own = type(job.fields.loss) == "function" -- it gets the batch as recipes know it
    for _, _, b in handle:batches { net = job.handle, batch_size = job.batch_size, shuffle = true, epoch = epoch,
@@ -220,9 +221,9 @@ local function train_epoch(job, epoch, label)
       local n = b:count()
       local loss = job.trainer:step_batch(b, own and data.wrap_batch(b) or nil)
       sum, count = sum + loss * n, count + n
-      bar:step(n, ("loss %.3f  %.0f photos/s"):format(sum / count, bar:rate()))
+      bar:step(n, ("loss %.3f  %slr %s  %.0f photos/s"):format(sum / count, seen, format.rate(job.trainer:lr()),
+         bar:rate()))
    end
-   bar:clear()
    return sum / math.max(count, 1)
 end
 
@@ -248,9 +249,9 @@ end
 local function one_epoch(job, state, folder)
    local started = core.clock()
    local epoch, wanted = state.epoch + 1, job.options.epochs
-   local label = ("epoch %" .. #tostring(wanted) .. "d/%d"):format(epoch, wanted)
+   job.bar.label = ("epoch %" .. #tostring(wanted) .. "d/%d"):format(epoch, wanted)
    local lr = job.trainer:lr()
-   local loss = train_epoch(job, epoch, label)
+   local loss = train_epoch(job, epoch, state.rows[#state.rows])
    local result = validate(job)
    local row = { fit = core.fit(), name = job.options.name, epoch = epoch, train_loss = loss, lr = lr,
       seconds = core.clock() - started }
@@ -273,7 +274,8 @@ local function one_epoch(job, state, folder)
       core.save_model(job.handle, folder .. "/best.safetensors", { aux = true })
    end
    run_folder.append_metrics(folder, row)
-   progress.line(trainer.row_text(row, wanted, improved))
+   state.text = trainer.row_text(row, wanted, improved)
+   job.bar:line(state.text)
    if job.options.on_epoch and run_callback(job, row) then
       state.stopped = "on_epoch"
    elseif job.options.patience and state.worse >= job.options.patience then
@@ -339,6 +341,7 @@ local function announce(job)
 end
 
 local function train(job, state, folder)
+   job.bar = progress.bar("epoch", #job.train * job.options.epochs, #job.train * state.epoch)
    while not state.stopped do
       local ok, failure = pcall(one_epoch, job, state, folder)
       if not ok then
@@ -347,8 +350,12 @@ local function train(job, state, folder)
             progress.line("stopped after the step; the last checkpoint is whole")
             return failure
          end
+         progress.clear()
          error(failure, 0)
       end
+   end
+   if state.text then
+      job.bar:finish(state.text)
    end
 end
 

@@ -26,9 +26,10 @@ end
 local Bar = {}
 Bar.__index = Bar
 
--- progress.bar("epoch  1/20", total): `total` units of work. Draws at most ten times a second.
-function progress.bar(label, total)
-   local bar = { label = label, total = total, done = 0, start = core.clock(), drawn = 0,
+-- progress.bar("epoch  1/20", total [, done]): `total` units of work, `done` of them before the clock started. Draws at
+-- most ten times a second. The label may be changed as the work goes on.
+function progress.bar(label, total, done)
+   local bar = { label = label, total = total, done = done or 0, before = done or 0, start = core.clock(), drawn = 0,
       columns = shown() and core.terminal("stderr") or nil, visible = shown() }
    return setmetatable(bar, Bar)
 end
@@ -41,8 +42,9 @@ function Bar:draw(text)
    self.drawn = now
    local part = self.total > 0 and self.done / self.total or 1
    local cells = math.floor(24 * part)
-   local spent = now - self.start
-   local left = part > 0.02 and ("%s left"):format(format.seconds(spent / part - spent)) or ""
+   local fresh, spent = self.done - self.before, now - self.start
+   local left = fresh > 0 and spent > 0.5
+      and ("%s left"):format(format.seconds(spent / fresh * (self.total - self.done))) or ""
    local line = ("%s  [%s%s]  %s  %s"):format(self.label, ("#"):rep(cells), ("-"):rep(24 - cells), text or "", left)
    if #line >= self.columns then
       line = line:sub(1, self.columns - 1)
@@ -56,13 +58,19 @@ function Bar:step(units, text)
    self:draw(text)
 end
 
--- Ends the bar with a line that stays.
-function Bar:finish(text)
-   if not self.visible then
-      return
+-- Where there is no bar (no terminal), a line that stays.
+function Bar:line(text)
+   if self.visible and not self.columns then
+      io.stderr:write(text, "\n")
    end
-   progress.clear()
-   io.stderr:write(text or self.label, "\n")
+end
+
+-- Ends the bar: on a terminal with a line that stays.
+function Bar:finish(text)
+   if self.visible and self.columns then
+      progress.clear()
+      io.stderr:write(text, "\n")
+   end
 end
 
 -- Takes the bar away without leaving a line.
@@ -72,7 +80,7 @@ end
 
 -- Rate of this bar in units a second.
 function Bar:rate()
-   return self.done / math.max(core.clock() - self.start, 1e-9)
+   return (self.done - self.before) / math.max(core.clock() - self.start, 1e-9)
 end
 
 -- A line that stays, wherever progress is shown.
