@@ -123,13 +123,13 @@ help: ## this list
 
 # ---- how it is made ----
 
-# The JPEG writer of stb shifts the used bits of its 24-bit buffer out of an int, which is defined by the compilers that
-# we build with; nothing else in that file is excused.
-ifneq ($(SANITIZE),)
-$(BUILD)/obj/runtime/data/encode.o: CFLAGS_RUNTIME += -fno-sanitize=shift
-endif
+# Every object depends on the flags it was compiled with: other flags in the same folder build it again.
+FLAGS = $(CC) $(CFLAGS_BINDINGS) $(CFLAGS_RUNTIME) $(foreach level,$(LEVELS),$($(level)_FLAGS))
+$(BUILD)/flags: force
+	@mkdir -p $(@D)
+	@echo '$(FLAGS)' | cmp -s - $@ || echo '$(FLAGS)' >$@
 
-$(BUILD)/obj/runtime/%.o: runtime/%.c
+$(BUILD)/obj/runtime/%.o: runtime/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(CFLAGS_RUNTIME) -MMD -MP -c -o $@ $<
 
@@ -139,14 +139,14 @@ $(BUILD)/obj/runtime/data/decode.o $(BUILD)/obj/runtime/data/encode.o: CFLAGS_RU
 	$(if $(findstring undefined,$(SANITIZE)),-fno-sanitize=shift -fno-sanitize=signed-integer-overflow)
 
 define simd_rule
-$$(BUILD)/obj/runtime/kernels/%_simd.$(1).o: runtime/kernels/%_simd.c
+$$(BUILD)/obj/runtime/kernels/%_simd.$(1).o: runtime/kernels/%_simd.c $$(BUILD)/flags
 	@mkdir -p $$(@D)
 	$$(call say,CC,$$< ($(1)))$$(CC) $$(CFLAGS_RUNTIME) -ffp-contract=fast -Wno-psabi $$($(1)_FLAGS) \
 		-DGR_SIMD=$(1) -MMD -MP -c -o $$@ $$<
 endef
 $(foreach level,$(LEVELS),$(eval $(call simd_rule,$(level))))
 
-$(BUILD)/obj/bindings/%.o: bindings/%.c
+$(BUILD)/obj/bindings/%.o: bindings/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(CFLAGS_BINDINGS) -MMD -MP -c -o $@ $<
 
@@ -179,7 +179,7 @@ $(BUILD)/graft.so: $(MODULE_OBJECTS) $(BUILD)/libgraft.a
 tests: $(TESTS)
 	@:
 
-$(BUILD)/obj/tests/%.o: tests/%.c
+$(BUILD)/obj/tests/%.o: tests/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(CFLAGS_TESTS) -MMD -MP -c -o $@ $<
 
