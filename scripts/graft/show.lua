@@ -109,6 +109,9 @@ local function table_text(t, depth, width)
 end
 
 function render(value, depth, width)
+   if type(value) == "function" then
+      return "function"
+   end
    if type(value) == "string" then
       return ('"%s"'):format(core.printable(value))
    elseif type(value) ~= "table" or has_text(value) then
