@@ -361,6 +361,7 @@ end
 
 -- graft.fit(net, data, options) -> run
 function fit.fit(net, d, options)
+   require("graft.recipe").check_options()
    local job = fit.prepare(net, d, options)
    core.fit(core.fit() + 1)
    if context.planning then

@@ -70,6 +70,9 @@ function recipe.load(name, args, help)
    local text, short, chunkname = find(name)
    context.recipe = { name = short, path = name, text = text }
    context.options = { args = args, who = name, help = help }
+   if text:sub(1, 1) == "\27" then
+      core.error("file", name .. ": expected the text of a recipe, this is compiled Lua")
+   end
    local env = environment()
    local chunk, message = load(text, chunkname, "t", env)
    if not chunk then
@@ -79,7 +82,7 @@ function recipe.load(name, args, help)
    return chunk
 end
 
--- After the recipe: options on the command line that it never asked for are a mistake.
+-- Before anything is trained, and after the recipe: options on the command line that it never asked for are a mistake.
 function recipe.check_options()
    if not context.options.declared and #context.options.args > 0 then
       require("graft.options").usage(("%s declares no options (graft.options{...}), so %s means nothing to it"):format(

@@ -42,6 +42,7 @@ function trainer.new(net, options)
    local who = "graft.trainer"
    local handle = network.handle(net, who)
    options = strict.options(options, who, keys)
+   require("graft.recipe").check_options()
    core.fit(core.fit() + 1)
    local state = { net = net, handle = handle, best = nil, epoch = 0, metric_rows = {} }
    state.fields = trainer.options(options, who)

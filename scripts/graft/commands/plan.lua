@@ -25,6 +25,11 @@ function command.main(args, given)
       local phases = context.phases or {}
       local document = phases[#phases] or { layers = core.array {} }
       document.phases = #phases
+      for _, row in ipairs(document.layers) do -- every row has every key
+         for _, key in ipairs { "lr_scale", "batch_norm", "source" } do
+            row[key] = row[key] == nil and core.null or row[key]
+         end
+      end
       print(core.json(document, 2))
       return 0
    end
