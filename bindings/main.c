@@ -152,7 +152,7 @@ int main(int argc, char **argv) {
     }
     lua_close(L);
     gr_threads_stop();
-    if (fflush(stdout) != 0 && status == 0) {
+    if ((fflush(stdout) != 0 || ferror(stdout)) && status == 0) {
         fprintf(stderr, "graft: standard output: cannot be written\n");
         status = EXIT_FAILED;
     }
