@@ -122,7 +122,12 @@ local function options_digest(job)
    local o = job.options
    local text = { tostring(o.optimizer), tostring(o.schedule or "constant"), tostring(o.epochs), tostring(job.batch_size),
       tostring(o.clip), o.keep, o.monitor, tostring(#job.train), tostring(core.seed()),
-      core.json(data.augment(o.augment, WHO)) }
+      core.json(data.augment(o.augment, WHO)), data.handle(job.data, WHO):digest() }
+   for _, row in ipairs(job.handle:layers()) do
+      if row.parameters > 0 and not row.frozen then
+         text[#text + 1] = ("%s %.9g %s"):format(row.name, row.lr_scale, tostring(row.fixed_norm))
+      end
+   end
    return core.digest(table.concat(text, "|"))
 end
 
@@ -188,7 +193,7 @@ local function retire_previous(folder)
    end
    local target = ("%s/fit-%d"):format(folder, saved.fit)
    core.make_folder(target)
-   for _, name in ipairs { "last.safetensors", "best.safetensors" } do
+   for _, name in ipairs { "best.safetensors", "last.safetensors" } do -- `last` says whose files these are
       if core.stat(folder .. "/" .. name) then
          core.rename(folder .. "/" .. name, target .. "/" .. name)
       end
@@ -286,9 +291,16 @@ local function one_epoch(job, state, folder)
    save_state(job, state, folder)
 end
 
-local function load_kept(job, path)
-   local weights <close> = core.weights(path)
-   weights:apply(job.handle, { allow_head = false })
+-- The network holds the best epoch's values again; where its values first came from stays as it was.
+-- A run that was stopped while its files moved has them in fit-N already.
+local function load_kept(job, folder, files)
+   local moved = ("%s/fit-%d/best.safetensors"):format(folder, core.fit())
+   local source
+   for _, row in ipairs(job.handle:layers()) do
+      source = source or row.source
+   end
+   local weights <close> = core.weights(core.stat(moved) and moved or files .. "/best.safetensors")
+   weights:apply(job.handle, { allow_head = false, source = source })
 end
 
 local function check_frozen(job, state)
@@ -303,7 +315,7 @@ end
 local function make_run(job, state, folder, files)
    local kept = (job.options.keep == "best" and state.best) and "best" or "last"
    if kept == "best" then
-      load_kept(job, files .. "/best.safetensors")
+      load_kept(job, folder, files)
    end
    local evaluation = validate(job)
    local after, tensors = check_frozen(job, state)
@@ -314,9 +326,10 @@ local function make_run(job, state, folder, files)
       end
    end
    local skipped = data.handle(job.data, WHO):skipped()
+   local last = state.rows[#state.rows]
    return run.new {
       name = job.options.name, epochs = state.rows, epochs_done = state.epoch, epochs_wanted = job.options.epochs,
-      seconds = state.seconds, best = state.best, stopped = state.stopped, kept = kept, out = folder,
+      seconds = state.seconds, best = state.best, last = last, stopped = state.stopped, kept = kept, out = folder,
       cache = { mode = "none", layers = core.array {}, bytes = 0, hits = 0 },
       heads = heads, evaluation = evaluation, skipped = skipped, monitor = job.options.monitor,
       frozen_digest_before = state.frozen_before, frozen_digest_after = after, frozen_tensors = tensors,
@@ -393,6 +406,9 @@ function fit.fit(net, d, options)
    else
       retire_previous(folder)
       run_folder.write_lock(folder, (job.handle:digest()))
+   end
+   if context.resume then
+      run_folder.trim_metrics(folder, core.fit(), state.epoch)
    end
    announce(job)
    local interrupted = train(job, state, folder)
