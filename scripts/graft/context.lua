@@ -11,7 +11,7 @@ local context = {
    progress = nil, -- true or false once graft.config said so
    recipe = nil, -- {name=, path=, text=}
    options = { args = {}, who = "this program" }, -- what graft.options reads
-   weights = nil, -- files that graft.load has read
+   weights = {}, -- files that graft.load has read: {file=, sha256=}
    data = nil, -- data sets that were opened
    reports = setmetatable({}, { __mode = "k" }), -- network -> what its weights file left missing or unused
    runs = {}, -- what fit returned, in order

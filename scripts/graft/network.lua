@@ -500,8 +500,6 @@ function network.load(path, options)
    strict.check(path, "string", "graft.load: the path")
    options.classes = options.classes and network.class_list(options.classes, "graft.load")
    local context = require "graft.context"
-   context.weights = context.weights or {}
-   context.weights[#context.weights + 1] = path
    local metadata
    do
       local weights <close> = core.weights(path)
@@ -518,6 +516,9 @@ function network.load(path, options)
       handle, report = load_weights(path, options)
    end
    handle:set_source(path:match("[^/]+$"))
+   if context.command == nil or context.command == "run" then -- for the lock; read now, since files can move
+      table.insert(context.weights, { file = path:match("[^/]+$"), sha256 = core.digest_file(path) })
+   end
    context.reports[handle] = report
    if #report.unused > 0 and not context.quiet then
       context.note(("%s: %d tensors of the file are not used: %s"):format(path, #report.unused,

@@ -6,7 +6,7 @@ local format = require "graft.format"
 
 local run = {}
 
-local optional = { "name", "best", "kept", "out", "evaluation", "classes", "monitor" }
+local optional = { "name", "best", "last", "kept", "out", "evaluation", "classes", "monitor" }
 
 -- Shares of validation photos that are right, as "0.950 ... (57 of 60; 95 % interval 0.86-0.98)".
 local function accuracy_line(self)
@@ -123,6 +123,9 @@ end
 function run.new(fields)
    if fields.best then
       strict.table(fields.best, "run.best", { "val_f1", "val_map" })
+   end
+   if fields.last then
+      strict.table(fields.last, "run.last", { "name", "val_accuracy", "val_loss", "val_f1", "val_map" })
    end
    setmetatable(fields, { __tostring = run.text, __name = "graft.run" })
    return strict.table(fields, "run", optional)

@@ -45,14 +45,6 @@ function folder.path(name)
    return folder.open() .. "/" .. name
 end
 
-local function digests_of(paths)
-   local list = {}
-   for _, path in ipairs(paths or {}) do
-      list[#list + 1] = { file = path:match("[^/]+$"), sha256 = core.digest_file(path) }
-   end
-   return core.array(list)
-end
-
 -- recipe.lock: what a run depends on, as digests and versions.
 function folder.write_lock(path, digest)
    local listings = {}
@@ -65,7 +57,7 @@ function folder.write_lock(path, digest)
       graft = core.version,
       recipe = context.recipe and core.digest(context.recipe.text) or core.null,
       options = context.options.values and next(context.options.values) and context.options.values or core.null,
-      weights = digests_of(context.weights),
+      weights = core.array(context.weights),
       data = core.array(listings),
       seed = core.seed(),
       threads = core.threads(),
@@ -73,6 +65,28 @@ function folder.write_lock(path, digest)
       blas = core.blas(),
       digest = digest,
    }, 2) .. "\n")
+end
+
+-- Takes the rows of a fit away that lie behind its last checkpoint: those epochs are made again.
+function folder.trim_metrics(path, fit, epoch)
+   local file = path .. "/metrics.csv"
+   if not core.stat(file) then
+      return
+   end
+   local kept, text = {}, core.read(file)
+   for line in text:gmatch("[^\n]*\n") do
+      local own, number = line:match('^(%d+),".*",(%d+),')
+      if not own then
+         own, number = line:match("^(%d+),[^,]*,(%d+),")
+      end
+      if tonumber(own) ~= fit or tonumber(number) <= epoch then
+         kept[#kept + 1] = line
+      end
+   end
+   local rest = table.concat(kept)
+   if #rest < #text then
+      core.write(file, rest)
+   end
 end
 
 -- metrics.csv: one row an epoch; columns are fixed by the first row of a fit.
@@ -104,6 +118,9 @@ function folder.append_metrics(path, row)
    local cells = {}
    for i, name in ipairs(header) do
       local value = row[name]
+      if type(value) == "string" then
+         value = value:gsub("%c", " ")
+      end
       cells[i] = value == nil and "" or math.type(value) == "float" and ("%.7g"):format(value)
          or (tostring(value):find("[,\"\n]") and '"' .. tostring(value):gsub('"', '""') .. '"' or tostring(value))
    end

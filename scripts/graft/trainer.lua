@@ -89,6 +89,9 @@ function methods:epochs(count)
       state.best = tonumber(saved["graft.best"])
       progress.line(("resumed after epoch %d"):format(first - 1))
    end
+   if context.resume and not context.planning then
+      run_folder.trim_metrics(run_folder.open(), core.fit(), first - 1)
+   end
    state.epochs = count
    local e = first - 1
    return function()

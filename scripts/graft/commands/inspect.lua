@@ -134,14 +134,26 @@ local function inspect_data(path)
       classes[i] = { name = class, photos = d.counts[class], train = c.train, val = c.val }
       rows[#rows + 1] = { core.printable(class), format.count(d.counts[class]), format.count(c.train), format.count(c.val) }
    end
-   local lines = { ("%s  %s, %s"):format(path, format.plural(#d.train + #d.val + #d.test, "photo"),
-      format.plural(#d.classes, "class", "classes")), format.columns(rows, "lrrr", "  ") }
+   local held, assumed = require("graft.data").handle(d, "graft inspect"):split()
+   local lines = { ("%s  %s, %s%s"):format(path, format.plural(#d.train + #d.val + #d.test, "photo"),
+      format.plural(#d.classes, "class", "classes"), assumed
+         and ("; no train/ and val/ folders, so %g %% of each class are held out (in a recipe: val = %g)"):format(
+            100 * held, held) or ""), format.columns(rows, "lrrr", "  ") }
    for i, text in ipairs(skipped_lines(d.skipped)) do
       lines[#lines + 1] = (i == 1 and "skipped   " or "          ") .. text
    end
+   local duplicates = require("graft.data").handle(d, "graft inspect"):duplicates()
+   for i, pair in ipairs(duplicates) do
+      if i <= 5 then
+         lines[#lines + 1] = ("%s   the same photo is in %s and %s"):format(
+            i == 1 and ("look at %d"):format(#duplicates) or (" "):rep(9), core.printable(pair.first),
+            core.printable(pair.second))
+      end
+   end
    lines[#lines + 1] = ("next      graft run head_only --data %s --weights WEIGHTS        no weights yet?  graft help weights")
       :format(path)
-   return say({ kind = "data", classes = core.array(classes), photos = all, skipped = core.array(d.skipped) },
+   return say({ kind = "data", classes = core.array(classes), photos = all, skipped = core.array(d.skipped),
+      duplicates = core.array(duplicates) },
       table.concat(lines, "\n"))
 end
 
