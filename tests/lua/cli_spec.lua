@@ -73,7 +73,8 @@ describe("graft run", function()
 
   it("keeps earlier fits in fit-1", function()
     local out = helpers.fresh "run"
-    helpers.done { "run", "fine_tune", "--data", photos, "--weights", weights, "--out", out, "--head-epochs", "2", "--epochs", "2" }
+    helpers.done { "run", "fine_tune", "--data", photos, "--weights", weights, "--out", out, "--head-epochs", "2",
+      "--epochs", "2" }
     for _, name in ipairs { "fit-1/best.safetensors", "fit-1/last.safetensors", "best.safetensors", "last.safetensors" } do
       assert.truthy(core.stat(out .. "/" .. name), name)
     end
@@ -132,8 +133,8 @@ end)
 
 describe("wrong usage ends with 2", function()
   it("for options that a recipe does not have, with the nearest", function()
-    helpers.refused({ "run", "head_only", "--epoch", "3" }, 2, { "head_only has no option --epoch", "nearest: --epochs (integer, default 20)",
-      "graft run head_only --help" })
+    helpers.refused({ "run", "head_only", "--epoch", "3" }, 2, { "head_only has no option --epoch",
+      "nearest: --epochs (integer, default 20)", "graft run head_only --help" })
     helpers.refused({ "run", "head_only", "--epochs", "many" }, 2, { "--epochs", "whole number", '"many"' })
     helpers.refused({ "run", "head_only", "--epochs" }, 2, "--epochs needs a value")
     helpers.refused({ "run", "fine_tune", "--augment", "ligth" }, 2, 'nearest: "light"')
