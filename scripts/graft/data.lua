@@ -190,11 +190,6 @@ local function wrap(handle, source)
    handles[d], sources[d] = handle, source
    context.data = context.data or {}
    table.insert(context.data, handle)
-   local held, assumed = handle:split()
-   if assumed then
-      context.note(("%s: no val/ folder, so %g %% of each class are held out (val = %g)"):format(handle:name(),
-         100 * held, held))
-   end
    local skipped = #handle:skipped()
    if skipped > 0 then
       context.note(("%s: %s skipped (data.skipped lists them)"):format(handle:name(),
