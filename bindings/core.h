@@ -68,6 +68,7 @@
  * core.build(description [, seed]) -> net     from the table that net:describe() -> table gave
  *   net:name() net:head() net:output() -> string; net:set_name(s)     output: the layer that gives the logits
  *   net:input_shape() -> shape; net:output_shape() -> shape; net:stages() -> list
+ *   net:defer()                       layers added from now on keep zeros until weights:apply, which draws what a file lacks
  *   net:set_size(n)                   photos of n x n pixels; the resize before the crop keeps its ratio
  *   net:preprocessing() -> table; net:set_preprocessing(table)     keys given replace those held
  *   net:metadata() -> table; net:set_metadata(key, text|nil)
@@ -104,6 +105,7 @@
  * core.save_weights(path, list of {name, T}, metadata|nil)       safetensors
  * core.save_model(net, path, {aux=boolean, metadata={}})         weights and architecture: a model file
  * core.snapshot(net [, trainable_only]) -> snapshot     a copy of its tensors; snapshot:update(net), :restore(net), :close()
+ *   weights:model() -> net            the network whose architecture the file holds (kind "file" when it holds none)
  * core.load_model(path) -> net        raises kind "file" when it holds no architecture
  *
  * --- photos and data (bindings/image.c, data.c, loader.c) ---

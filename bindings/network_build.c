@@ -127,6 +127,13 @@ static int network_set_size(lua_State *L) {
     return changed(L, gr_network_set_input(net, input), "net:set_size");
 }
 
+/* net:defer(): what is added from now on is not drawn, since weights:apply fills it next */
+static int network_defer(lua_State *L) {
+    struct gr_network *net = check(L, "net:defer");
+    gr_network_defer(net);
+    return changed(L, GR_OK, "net:defer");
+}
+
 static int network_set_metadata(lua_State *L) {
     struct gr_network *net = check(L, "net:set_metadata");
     const char *key = graft_string(L, 2, "net:set_metadata", "the key");
@@ -318,6 +325,7 @@ const luaL_Reg graft_network_building[] = {
     {"set_classes", network_set_classes},
     {"set_multilabel", network_set_multilabel},
     {"set_name", network_set_name},
+    {"defer", network_defer},
     {"set_size", network_set_size},
     {"set_metadata", network_set_metadata},
     {"set_preprocessing", network_set_preprocessing},

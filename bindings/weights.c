@@ -270,22 +270,32 @@ static int core_save_model(lua_State *L) {
     return 0;
 }
 
+/* weights:model() -> net: the architecture that the file holds, with its values */
+static int weights_model(lua_State *L) {
+    const struct gr_weights *list = check(L, "weights:model");
+    const char *path = list->path ? list->path : "the weights";
+    struct graft_network *network = graft_new_network(L);
+    if (!gr_model_is(list))
+        return graft_fail(L, GR_ERROR_FILE,
+                          "%s: holds weights but no architecture, so it is no model file of Graft", path);
+    int status = gr_model_load(&network->net, list, graft_state(L)->seed);
+    if (status)
+        gr_fail_in("%s", path);
+    graft_check(L, status);
+    return graft_made_network(L, GR_OK, "weights:model");
+}
+
 /* core.load_model(path) -> net */
 static int core_load_model(lua_State *L) {
     const char *path = graft_string(L, 1, "core.load_model", "the path");
     struct weights *weights = new_weights(L);
-    struct graft_network *network = graft_new_network(L);
     graft_check(L, gr_weights_read(&weights->list, path));
-    if (!gr_model_is(weights->list))
-        return graft_fail(L, GR_ERROR_FILE,
-                          "%s: holds weights but no architecture, so it is no model file of Graft", path);
-    int status = gr_model_load(&network->net, weights->list, graft_state(L)->seed);
+    lua_replace(L, 1);
+    lua_settop(L, 1);
+    weights_model(L);
     gr_weights_free(weights->list);
     weights->list = NULL;
-    if (status)
-        gr_fail_in("%s", path);
-    graft_check(L, status);
-    return graft_made_network(L, GR_OK, "core.load_model");
+    return 1;
 }
 
 /* ---- snapshots ---- */
@@ -333,11 +343,17 @@ static int snapshot_restore(lua_State *L) {
 
 void graft_open_weights(lua_State *L) {
     static const luaL_Reg methods[] = {
-        {"tensors", weights_tensors},   {"get", weights_get},
-        {"metadata", weights_metadata}, {"format", weights_format},
-        {"path", weights_path},         {"digest", weights_digest},
-        {"record", weights_record},     {"apply", weights_apply},
-        {"close", weights_close},       {NULL, NULL},
+        {"tensors", weights_tensors},
+        {"get", weights_get},
+        {"model", weights_model},
+        {"metadata", weights_metadata},
+        {"format", weights_format},
+        {"path", weights_path},
+        {"digest", weights_digest},
+        {"record", weights_record},
+        {"apply", weights_apply},
+        {"close", weights_close},
+        {NULL, NULL},
     };
     static const luaL_Reg snapshot_methods[] = {
         {"update", snapshot_update},

@@ -54,16 +54,14 @@ function models.imagenet_classes(list)
    return names
 end
 
--- A bindings' network of this architecture with `outputs` classes.
-function models.build(spec, outputs, size)
+-- A bindings' network of this architecture with `outputs` classes. `deferred`: as in nn.record.
+function models.build(spec, outputs, size, deferred)
    local input = spec.input
    if size then
       input = { input[1], size, size }
    end
-   local preprocessing = spec.preprocessing
    return nn.record { name = spec.name, input = input, head = spec.head, stages = spec.stages,
-      preprocessing = preprocessing, outputs = outputs,
-      build = spec.build }
+      preprocessing = spec.preprocessing, outputs = outputs, deferred = deferred, build = spec.build }
 end
 
 -- graft.models.NAME{classes=, size=}

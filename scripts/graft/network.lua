@@ -461,9 +461,8 @@ local function outputs_of(spec, shapes, path)
    return shape[1]
 end
 
-local function load_weights(path, options)
+local function load_weights(weights, path, options)
    local models = require "graft.models"
-   local weights <close> = core.weights(path)
    local tensors = weights:tensors()
    if options.arch then
       models.spec(options.arch, "graft.load: arch")
@@ -478,7 +477,7 @@ local function load_weights(path, options)
          :format(path, #tensors, table.concat(names, ", "), table.concat(models.names, ", ")))
    end
    local outputs = outputs_of(spec, shapes, path)
-   local net = models.build(spec, outputs)
+   local net = models.build(spec, outputs, nil, true)
    local report = call(("%s as %s"):format(path, spec.name), weights.apply, weights, net,
       { map = map, allow_head = false })
    if options.classes then
@@ -486,8 +485,6 @@ local function load_weights(path, options)
    elseif outputs == 1000 then
       net:set_classes(models.imagenet_classes(spec.class_list))
    end
-   net:set_metadata("source", path:match("[^/]+$"))
-   net:set_metadata("source_digest", core.digest_file(path))
    return net, report
 end
 
@@ -500,20 +497,16 @@ function network.load(path, options)
    strict.check(path, "string", "graft.load: the path")
    options.classes = options.classes and network.class_list(options.classes, "graft.load")
    local context = require "graft.context"
-   local metadata
-   do
-      local weights <close> = core.weights(path)
-      metadata = weights:metadata()
-   end
+   local weights <close> = core.weights(path)
    local handle, report
-   if metadata["graft.network"] then
-      handle = core.load_model(path)
+   if weights:metadata()["graft.network"] then
+      handle = weights:model()
       if options.classes then
          handle:set_classes(options.classes)
       end
       report = { missing = {}, unused = {}, mismatched = {} }
    else
-      handle, report = load_weights(path, options)
+      handle, report = load_weights(weights, path, options)
    end
    handle:set_source(path:match("[^/]+$"))
    if context.command == nil or context.command == "run" then -- for the lock; read now, since files can move

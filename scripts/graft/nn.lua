@@ -122,9 +122,13 @@ end
 local network_keys = { name = "string", input = "table", classes = { "table", "userdata" }, head = "string",
    stages = "table", preprocessing = "table", build = "function", outputs = "integer" }
 
--- Records a network: returns the bindings' network. `outputs`: number of classes where there are no names yet.
+-- Records a network: returns the bindings' network. `outputs`: number of classes where there are no names yet;
+-- `deferred`: its values come from a file next, so none are drawn.
 function nn.record(options)
    local net = core.network(options.name, options.input, options.preprocessing, core.seed())
+   if options.deferred then
+      net:defer()
+   end
    local recording = { net = net, lines = { input = "the input" } }
    local x = setmetatable({ recording = recording, name = "input", shape = options.input }, Node)
    local logits, aux = options.build(x, options.outputs)
