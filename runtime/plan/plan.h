@@ -46,7 +46,8 @@ struct gr_shape gr_plan_output_shape(const struct gr_plan *plan, int i);
 /* NHWC, valid until the next forward or backward pass. */
 const float *gr_plan_output(const struct gr_plan *plan, int i);
 
-/* Training plans: where the caller writes the gradient of output i, laid out as the output, after forward. */
+/* Training plans: where the caller writes the gradient of output i, laid out as the output, after forward;
+ * NULL when nothing that is trained lies below that output. */
 float *gr_plan_output_gradient(struct gr_plan *plan, int i);
 /* Gradients of all trainable parameters for the batch of the last forward pass. */
 int gr_plan_backward(struct gr_plan *plan);

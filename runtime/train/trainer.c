@@ -204,7 +204,7 @@ static int not_finite(const struct gr_trainer *trainer, const char *what, double
         gr_trainer_lr(trainer));
 }
 
-/* Losses of all heads and the gradients of their outputs. */
+/* Losses of all heads and the gradients of their outputs; a head that trains nothing has no gradient. */
 static int losses(struct gr_trainer *trainer, int n, int k, const float *targets, double *total) {
     double sum = 0;
     for (int i = 0; i < trainer->loss_count; i++) {
@@ -215,7 +215,7 @@ static int losses(struct gr_trainer *trainer, int n, int k, const float *targets
         if (!isfinite(trainer->losses[i]))
             return not_finite(trainer, "the loss", trainer->losses[i]);
         sum += weight * trainer->losses[i];
-        for (size_t j = 0; weight != 1 && j < (size_t)n * (size_t)k; j++)
+        for (size_t j = 0; gradient && weight != 1 && j < (size_t)n * (size_t)k; j++)
             gradient[j] *= (float)weight;
     }
     *total = sum;
