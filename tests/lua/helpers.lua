@@ -233,7 +233,7 @@ function helpers.weights(name)
   return path
 end
 
--- The tensors of a file by name, each as {shape, text of its numbers}, so that they can be compared byte for byte.
+-- The tensors of a weights file by name.
 function helpers.tensors(path)
   local weights <close> = core.weights(path)
   local all = {}
@@ -241,6 +241,46 @@ function helpers.tensors(path)
     all[tensor.name] = weights:get(tensor.name)
   end
   return all
+end
+
+-- The tensors of a safetensors file by name, each as "type shape bytes": what must be the same byte for byte.
+function helpers.bytes(path)
+  local text = assert(read(path), path)
+  local length = ("<I8"):unpack(text)
+  local header = core.parse_json(text:sub(9, 8 + length))
+  local all = {}
+  for name, tensor in pairs(header) do
+    if name ~= "__metadata__" then
+      local from, to = tensor.data_offsets[1], tensor.data_offsets[2]
+      all[name] = tensor.dtype .. " " .. table.concat(tensor.shape, ",") .. " " .. text:sub(9 + length + from, 8 + length + to)
+    end
+  end
+  return all
+end
+
+-- A zip archive (stored, not deflated) of {name, bytes} pairs, as PyTorch writes its .pth files.
+function helpers.zip(files)
+  local function crc(text)
+    local sum = 0xffffffff
+    for i = 1, #text do
+      sum = sum ~ text:byte(i)
+      for _ = 1, 8 do
+        sum = sum & 1 == 1 and sum >> 1 ~ 0xedb88320 or sum >> 1
+      end
+    end
+    return sum ~ 0xffffffff
+  end
+  local body, directory, offset = {}, {}, 0
+  for _, file in ipairs(files) do
+    local name, bytes = file[1], file[2]
+    local common = ("<I2I2I2I2I4I4I4I2I2"):pack(0, 0, 0, 0x21, crc(bytes), #bytes, #bytes, #name, 0)
+    body[#body + 1] = "PK\3\4" .. ("<I2"):pack(20) .. common .. name .. bytes
+    directory[#directory + 1] = "PK\1\2" .. ("<I2I2"):pack(20, 20) .. common .. ("<I2I2I2I4I4"):pack(0, 0, 0, 0, offset) .. name
+    offset = offset + #body[#body]
+  end
+  local list = table.concat(directory)
+  return table.concat(body) .. list
+    .. "PK\5\6" .. ("<I2I2I2I2I4I4I2"):pack(0, 0, #files, #files, #list, offset, 0)
 end
 
 -- The rows of a CSV file without quotes: a list of tables by column, and the columns.
