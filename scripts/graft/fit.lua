@@ -214,6 +214,20 @@ local function better(job, row, best)
    return now > best[monitor]
 end
 
+-- One step; where the numbers ran away, the error names the photos.
+local function step(job, b, batch)
+   local ok, loss = pcall(job.trainer.step_batch, job.trainer, b, batch)
+   if ok then
+      return loss
+   elseif core.is_error(loss) and loss.kind == "number" then
+      local files = b:files()
+      loss.message = ("%s\nphotos of that step: %s%s"):format(loss.message,
+         core.printable(table.concat(files, ", ", 1, math.min(#files, 4))),
+         #files > 4 and (" and %d more"):format(#files - 4) or "")
+   end
+   error(loss, 0)
+end
+
 -- One epoch over the training set: the mean loss and the auxiliary ones.
 local function train_epoch(job, epoch, last_row)
    local bar, sum, count = job.bar, 0, 0
@@ -224,7 +238,7 @@ local function train_epoch(job, epoch, last_row)
       augment = job.augment, drop_last = job.options.drop_last or false, fit = core.fit(), seed = core.seed(),
       tensors = false } do
       local n = b:count()
-      local loss = job.trainer:step_batch(b, own and data.wrap_batch(b) or nil)
+      local loss = step(job, b, own and data.wrap_batch(b) or nil)
       sum, count = sum + loss * n, count + n
       bar:step(n, ("loss %.3f  %slr %s  %.0f photos/s"):format(sum / count, seen, format.rate(job.trainer:lr()),
          bar:rate()))
