@@ -133,12 +133,11 @@ local head_keys = { hidden = "integer", dropout = "number" }
 -- What replacing the head leaves unused of the weights file, for the plan.
 local function retire_head(handle)
    local report = require("graft.context").reports[handle]
-   local outputs = #handle:classes()
    if report and not report.retired then
       report.retired = true
       for _, tensor in ipairs(handle:tensors()) do
          if tensor.layer == handle:head() then
-            table.insert(report.unused, ("%s (the old head, %d classes)"):format(tensor.name, outputs))
+            table.insert(report.unused, ("%s (the old head, %d classes)"):format(tensor.name, tensor.shape[1]))
          end
       end
    end
@@ -501,6 +500,9 @@ function network.load(path, options)
    local handle, report
    if weights:metadata()["graft.network"] then
       handle = weights:model()
+      if options.arch and options.arch ~= handle:name() then
+         core.error("name", ("%s is a model of %s, not of %s; leave arch= out"):format(path, handle:name(), options.arch))
+      end
       if options.classes then
          handle:set_classes(options.classes)
       end

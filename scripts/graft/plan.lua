@@ -21,7 +21,7 @@ local function time_steps(job)
    end
    choices.steps, choices.batch_size = job.steps, job.batch_size
    local tr = core.trainer(clone, (trainer.options(choices, "graft.plan", job.steps_per_epoch)))
-   local done, started = 0, nil
+   local done, started, begun = 0, nil, core.clock()
    for _, _, b in data.handle(job.train, "graft.plan"):batches { net = clone, batch_size = job.batch_size, shuffle = true,
       epoch = 1, augment = data.augment(job.options.augment, "graft.plan"), fit = core.fit(), seed = core.seed() } do
       tr:step_batch(b)
@@ -34,10 +34,13 @@ local function time_steps(job)
          break
       end
    end
-   local spent = started and core.clock() - started or 0
+   local ended = core.clock()
    tr:close()
    clone:close()
-   return done > 0 and spent / done or 0, done
+   if done == 0 then -- a single batch in all
+      done, started = 1, begun
+   end
+   return (ended - started) / done, done
 end
 
 -- Seconds of one photo in validation.

@@ -7,6 +7,8 @@ local format = require "graft.format"
 
 local command = {}
 
+command.options = { layers = { type = "boolean", help = "every layer, or every tensor" } }
+
 local function say(document, text)
    print(context.json and core.json(document, 2) or text)
    return 0
@@ -53,7 +55,9 @@ local function inspect_weights(path, given)
          or "plain weights, recognised as " .. net.name
       lines[#lines + 1] = net:summary(given.layers and "*" or nil)
       local shown = table.concat(net.classes, ", ", 1, math.min(8, #net.classes))
-      lines[#lines + 1] = "classes   " .. shown .. (#net.classes > 8 and " ..." or "")
+      if #net.classes > 0 then
+         lines[#lines + 1] = "classes   " .. shown .. (#net.classes > 8 and " ..." or "")
+      end
       lines[#lines + 1] = "next      graft predict " .. path .. " PHOTO"
    else
       lines[#lines + 1] = "no architecture that Graft knows"
@@ -113,9 +117,21 @@ local function skipped_lines(skipped)
    return words
 end
 
+-- Looking at a folder shows all that is wrong with it, also what training refuses: then `objection` says why.
+local function open_data(path)
+   local open = require("graft.commands.eval").open_data
+   local ok, result = pcall(open, path)
+   if ok then
+      return result
+   elseif not core.is_error(result) or result.kind ~= "data" then
+      error(result, 0)
+   end
+   return open(path, { max_skip = 1 }), result.message
+end
+
 local function inspect_data(path)
    context.quiet = true
-   local d = require("graft.commands.eval").open_data(path)
+   local d, objection = open_data(path)
    local counts = {}
    for _, name in ipairs { "train", "val" } do
       local set = d[name]
@@ -150,22 +166,35 @@ local function inspect_data(path)
             core.printable(pair.second))
       end
    end
-   lines[#lines + 1] = ("next      graft run head_only --data %s --weights WEIGHTS        no weights yet?  graft help weights")
-      :format(path)
+   if objection then
+      lines[#lines + 1] = "refused   " .. objection
+   else
+      lines[#lines + 1] = ("next      graft run head_only --data %s --weights WEIGHTS        no weights yet?  "
+         .. "graft help weights"):format(path)
+   end
    return say({ kind = "data", classes = core.array(classes), photos = all, skipped = core.array(d.skipped),
-      duplicates = core.array(duplicates) },
+      duplicates = core.array(duplicates), refused = objection },
       table.concat(lines, "\n"))
 end
 
-local function starts(path, bytes)
-   local file <close> = assert(io.open(path, "rb"))
-   return (file:read(#bytes) or "") == bytes
+local function starts(path, bytes, offset)
+   local file = io.open(path, "rb")
+   if not file then
+      return false
+   end
+   local _ <close> = file
+   return file:seek("set", offset or 0) ~= nil and (file:read(#bytes) or "") == bytes
+end
+
+local function looks_like_weights(path)
+   return path:match("%.safetensors$") or path:match("%.pth?$") or starts(path, "PK") or starts(path, "\128\2")
+      or starts(path, "{", 8)
 end
 
 function command.main(args)
-   local given, rest = options.read(args, { layers = { type = "boolean" } }, "graft inspect")
+   local given, rest = options.read(args, command.options, "graft inspect")
    if #rest ~= 1 then
-      options.usage("graft inspect needs one file or folder: graft inspect FILE [--layers]")
+      options.usage("graft inspect needs one file or folder: graft inspect FILE")
    end
    local path = rest[1]
    local stat = core.stat(path)
@@ -183,10 +212,10 @@ function command.main(args)
    elseif path:match("%.lua$") then
       return say({ kind = "recipe" }, ("%s: a recipe; its options: graft run %s --help; what it would do: graft plan %s")
          :format(path, path, path))
-   elseif starts(path, "\255\216\255") or starts(path, "\137PNG") then
-      return inspect_image(path)
+   elseif looks_like_weights(path) then
+      return inspect_weights(path, given)
    end
-   return inspect_weights(path, given)
+   return inspect_image(path)
 end
 
 return command
