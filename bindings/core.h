@@ -149,12 +149,19 @@
  *   trainer:step(x, y [, b]) -> loss, {[aux layer]=loss}       x, y tensors; y may also be a list of class names
  *   trainer:step_batch(b [, what the loss gets]) -> the same   a batch of set:batches without a round trip through tensors
  *   trainer:lr() trainer:set_lr(lr) trainer:norm() trainer:steps() trainer:set_steps(n) trainer:net() trainer:close()
+ *   trainer:use(features|nil)         step_batch takes batches of these features from now on
  *   trainer:logits(n) -> T            of the last step's n photos
  *   trainer:save(path [, record])     a checkpoint: weights, optimiser, step, and any table that JSON can hold
  *   trainer:restore(path) -> record   the same fit and seed; weights:record() gives it without a trainer
  *                                     kind "interrupt" is raised between steps, never inside
- * core.evaluate(net, set, {batch_size=, loss=, heads=true, size=, progress=function(done, total)}) -> the document of
+ * core.evaluate(net, set, {batch_size=, loss=, heads=true, size=, features=, progress=function(done, total)}) -> the document of
  *             `graft eval --json` with count= and right=
+ * core.cut(net) -> list of layer names, bytes a photo      where the frozen part ends (empty: nothing can be kept)
+ * core.features(net, list of sets, {batch_size=, budget=, size=, progress=function(done, total)}) -> features | nil
+ *                                     the output of the frozen part for every photo, computed once; nil: no frozen part, or
+ *                                     larger than `budget` bytes. Goes into set:batches{features=}, trainer:use(features)
+ *                                     and core.evaluate{features=}; freezing or thawing makes it stale
+ *   features:layers() -> names; features:bytes() features:photos() features:close()
  * core.interval(right, count) -> low, high        Wilson's 95 % interval
  * core.register_layer{kind=, shape=function(shape|shapes, options) -> shape, parameters=list of {name=, shape=, init="uniform"|"he"|
  *             "zeros"|"ones", decays=} or function(shape|shapes, options) -> list, pure=,

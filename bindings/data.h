@@ -5,7 +5,7 @@
 #include <lua.h>
 #include <lauxlib.h>
 
-#include "data/loader.h"
+#include "train/features.h"
 
 struct graft_dataset {
     struct gr_dataset *data; /* NULL: closed */
@@ -20,15 +20,16 @@ struct graft_set {
     bool owned; /* not one of the data set's own three */
 };
 
-/* User value 1: its set. */
+/* User value 1: its set; 2: its features. */
 struct graft_loader {
     struct gr_loader *loader;     /* NULL: closed */
     const struct gr_batch *batch; /* the current one, or NULL */
     struct graft_dataset *dataset;
     const struct gr_set *set;
     struct gr_shape input;
-    uint64_t epoch, serial; /* serial: number of the current batch, from 1 */
-    bool tensors;           /* the iterator gives x and y */
+    const struct gr_features *features; /* read instead of photos, or NULL */
+    uint64_t epoch, serial;             /* serial: number of the current batch, from 1 */
+    bool tensors;                       /* the iterator gives x and y */
 };
 
 /* A batch as Lua holds it. User value 1: its loader. */

@@ -4,6 +4,7 @@
 #include "arguments.h"
 #include "data.h"
 #include "error.h"
+#include "feature_cache.h"
 #include "network.h"
 #include "state.h"
 #include "tensor.h"
@@ -188,9 +189,9 @@ static int loader_next(lua_State *L) {
 
 int graft_set_batches(lua_State *L) {
     static const char who[] = "set:batches";
-    static const char *const known[] = {"net",       "batch_size", "shuffle", "epoch", "augment",
-                                        "drop_last", "fit",        "seed",    "size",  "view",
-                                        "skip",      "tensors",    NULL};
+    static const char *const known[] = {"net",       "batch_size", "shuffle",  "epoch", "augment",
+                                        "drop_last", "fit",        "seed",     "size",  "view",
+                                        "skip",      "tensors",    "features", NULL};
     const struct graft_set *set = graft_check_set(L, 1, who);
     const struct graft_state *state = graft_state(L);
     const struct gr_network *net = NULL;
@@ -220,14 +221,21 @@ int graft_set_batches(lua_State *L) {
     if (net &&
         gr_data_match(set->set->data, (const char *const *)net->classes, net->class_count, columns) == GR_OK)
         options.columns = columns;
-    struct graft_loader *loader = lua_newuserdatauv(L, sizeof *loader, 1);
+    lua_getfield(L, 2, "features");
+    int kept = lua_gettop(L);
+    const struct gr_features *features = graft_features(L, kept, who);
+    options.rows = features ? &features->rows : NULL;
+    struct graft_loader *loader = lua_newuserdatauv(L, sizeof *loader, 2);
     *loader = (struct graft_loader){.set = set->set,
                                     .input = options.input,
                                     .epoch = options.epoch,
-                                    .tensors = graft_field_boolean(L, 2, who, "tensors", true)};
+                                    .features = features,
+                                    .tensors = !features && graft_field_boolean(L, 2, who, "tensors", true)};
     luaL_setmetatable(L, LOADER);
     lua_pushvalue(L, 1);
     lua_setiuservalue(L, -2, 1);
+    lua_pushvalue(L, kept);
+    lua_setiuservalue(L, -2, 2);
     lua_getiuservalue(L, 1, 1);
     loader->dataset = lua_touserdata(L, -1);
     lua_pop(L, 1);

@@ -6,6 +6,7 @@
 #include "core.h"
 #include "data.h"
 #include "error.h"
+#include "feature_cache.h"
 #include "network.h"
 #include "state.h"
 #include "tensor.h"
@@ -17,10 +18,10 @@
 
 static const char TYPE[] = "graft.trainer";
 
-enum { USER_NETWORK = 1, USER_LOSS, USER_NORMS, USER_VALUES = 3 };
+enum { USER_NETWORK = 1, USER_LOSS, USER_NORMS, USER_FEATURES, USER_VALUES = 4 };
 
 /* User values: the network; the loss function, or what keeps the class weights; names of the norms to let go
- * again. */
+ * again; the features that it reads. */
 struct trainer {
     struct gr_trainer *trainer; /* NULL: closed */
     struct graft_network *network;
@@ -210,6 +211,8 @@ static int trainer_step(lua_State *L) {
     struct trainer *trainer = check(L, who);
     const struct gr_tensor *x = graft_tensor_argument(L, 2, who, "the photos");
     const struct gr_network *net = trainer->network->net;
+    if (gr_trainer_features(trainer->trainer))
+        return graft_fail(L, GR_ERROR_OPTION, "%s: this trainer reads kept features, not photos", who);
     lua_settop(L, 4);
     const struct gr_tensor *y =
         lua_istable(L, 3) ? targets_by_name(L, 3, net) : graft_tensor_argument(L, 3, who, "the targets");
@@ -236,6 +239,9 @@ static int trainer_step_batch(lua_State *L) {
     lua_settop(L, 3);
     const struct gr_batch *batch = graft_current_batch(L, 2, who);
     const struct graft_loader *loader = graft_check_batch(L, 2, who)->loader;
+    if (loader->features != gr_trainer_features(trainer->trainer))
+        return graft_fail(L, GR_ERROR_OPTION, "%s: the batch and the trainer must read the same features",
+                          who);
     return step(L, trainer, batch->n, loader->input, batch->x, loader->set->data->class_count, batch->y,
                 lua_isnil(L, 3) ? 2 : 3);
 }
@@ -331,6 +337,18 @@ static int trainer_restore(lua_State *L) {
     return 1;
 }
 
+/* trainer:use(features|nil): batches are rows of these features from now on */
+static int trainer_use(lua_State *L) {
+    struct trainer *trainer = check(L, "trainer:use");
+    lua_settop(L, 2);
+    const struct gr_features *features = graft_features(L, 2, "trainer:use");
+    if (features && features->net != trainer->network->net)
+        return graft_fail(L, GR_ERROR_OPTION, "trainer:use: these features are of another network");
+    gr_trainer_use_features(trainer->trainer, features);
+    lua_setiuservalue(L, 1, USER_FEATURES);
+    return 0;
+}
+
 /* ---- evaluation ---- */
 
 struct evaluation {
@@ -373,7 +391,7 @@ static struct gr_result *new_result(lua_State *L) {
  * and `count` and `right` */
 static int core_evaluate(lua_State *L) {
     static const char who[] = "graft.evaluate";
-    static const char *const known[] = {"batch_size", "loss", "heads", "size", "progress", NULL};
+    static const char *const known[] = {"batch_size", "loss", "heads", "size", "features", "progress", NULL};
     struct gr_network *net = graft_check_network(L, 1, who)->net;
     const struct gr_set *set = graft_check_set(L, 2, who)->set;
     struct graft_loss_call call = {0};
@@ -391,6 +409,11 @@ static int core_evaluate(lua_State *L) {
     };
     if (size > 0)
         options.input = (struct gr_shape){net->input.c, size, size, false};
+    lua_getfield(L, 3, "features");
+    options.features = graft_features(L, -1, who);
+    if (options.features && options.features->net != net)
+        return graft_fail(L, GR_ERROR_OPTION, "%s: these features are of another network", who);
+    lua_pop(L, 1);
     if (!graft_field(L, 3, "loss"))
         lua_pushnil(L);
     graft_loss(L, -1, who, (const char *const *)net->classes, net->class_count, net->multilabel, &call,
@@ -425,24 +448,19 @@ static int core_interval(lua_State *L) {
 
 void graft_open_trainer(lua_State *L) {
     static const luaL_Reg methods[] = {
-        {"step", trainer_step},
-        {"step_batch", trainer_step_batch},
-        {"lr", trainer_lr},
-        {"set_lr", trainer_set_lr},
-        {"steps", trainer_steps},
-        {"set_steps", trainer_set_steps},
-        {"norm", trainer_norm},
-        {"logits", trainer_logits},
-        {"net", trainer_net},
-        {"save", trainer_save},
-        {"restore", trainer_restore},
-        {"close", trainer_close},
-        {NULL, NULL},
+        {"step", trainer_step},       {"step_batch", trainer_step_batch},
+        {"lr", trainer_lr},           {"set_lr", trainer_set_lr},
+        {"steps", trainer_steps},     {"set_steps", trainer_set_steps},
+        {"norm", trainer_norm},       {"logits", trainer_logits},
+        {"net", trainer_net},         {"save", trainer_save},
+        {"restore", trainer_restore}, {"use", trainer_use},
+        {"close", trainer_close},     {NULL, NULL},
     };
     static const luaL_Reg functions[] = {
         {"trainer", core_trainer}, {"evaluate", core_evaluate}, {"interval", core_interval}, {NULL, NULL}};
     graft_class(L, TYPE, methods, trainer_close);
     luaL_setfuncs(L, functions, 0);
+    graft_open_features(L);
     graft_open_losses(L);
     graft_open_custom(L);
 }

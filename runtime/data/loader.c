@@ -78,8 +78,14 @@ static int load(struct gr_loader *loader, struct gr_photo_cache *cache, int64_t 
 static void run_slot(struct gr_task *task) {
     struct slot *slot = (struct slot *)task;
     struct gr_loader *loader = slot->loader;
+    const struct gr_rows *rows = loader->options.rows;
     if (atomic_load_explicit(&loader->cancelled, memory_order_relaxed))
         return;
+    if (rows) {
+        memcpy(slot->x, rows->values + (size_t)rows->row_of[slot->sample] * rows->floats,
+               rows->floats * sizeof *slot->x);
+        return;
+    }
     slot->status =
         load(loader, loader->cache, slot->sample, loader->options.input, &loader->preprocessing, slot->x);
     if (slot->status)
@@ -103,6 +109,8 @@ static void submit(struct gr_loader *loader, struct half *half) {
         slot->sample = loader->order[first + i];
         slot->status = GR_OK;
         slot->submitted = !set->data->samples[slot->sample].broken;
+        if (loader->options.rows)
+            slot->submitted &= loader->options.rows->row_of[slot->sample] >= 0;
         if (slot->submitted)
             gr_task_submit(&slot->task);
     }
@@ -262,6 +270,8 @@ static int check_options(const struct gr_loader_options *options) {
     if ((options->input.c != 1 && options->input.c != 3) || options->input.w < 1 || options->input.h < 1)
         return gr_fail(GR_ERROR_SHAPE, "photos become [3,H,W] or [1,H,W], not [%d,%d,%d]", options->input.c,
                        options->input.h, options->input.w);
+    if (options->rows && gr_augment_any(options->augment))
+        return gr_fail(GR_ERROR_OPTION, "kept features cannot be augmented");
     return options->augment ? gr_augment_check(options->augment) : GR_OK;
 }
 
@@ -298,7 +308,7 @@ int gr_loader_open(struct gr_loader **out, const struct gr_set *set,
     loader->preprocessing = *options->preprocessing;
     loader->options.preprocessing = &loader->preprocessing;
     loader->classes = set->data->class_count;
-    loader->photo = (size_t)gr_shape_size(options->input);
+    loader->photo = options->rows ? options->rows->floats : (size_t)gr_shape_size(options->input);
     loader->halves[0].number = loader->halves[1].number = -1;
     if (gr_augment_any(options->augment)) {
         loader->augment = *options->augment;

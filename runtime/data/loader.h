@@ -15,6 +15,13 @@
 #include "data/augment.h"
 #include "data/dataset.h"
 
+/* Numbers that are kept for each photo, to be handed out in its place (train/features.h). */
+struct gr_rows {
+    const float *values;   /* [rows, floats] */
+    const int64_t *row_of; /* for each sample of the data set its row, or -1: left out of batches */
+    size_t floats;         /* of a row */
+};
+
 struct gr_loader_options {
     struct gr_shape input; /* c 1 or 3 */
     const struct gr_preprocessing *preprocessing;
@@ -24,7 +31,9 @@ struct gr_loader_options {
     const struct gr_augment *augment; /* NULL: none */
     uint64_t seed, fit, epoch, view;
     const int *columns; /* column of the targets for each class (gr_data_match); NULL: the same order */
-    int64_t skip;       /* batches to leave out at the start: resuming inside an epoch */
+    const struct gr_rows
+        *rows;    /* NULL: photos; else batch->x is [n, floats] and no photo is decoded; no augmentation */
+    int64_t skip; /* batches to leave out at the start: resuming inside an epoch */
 };
 
 struct gr_batch {

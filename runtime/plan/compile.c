@@ -36,10 +36,29 @@ static int copy_outputs(struct gr_plan *plan, const struct gr_plan_request *requ
     return GR_OK;
 }
 
+static int copy_inputs(struct gr_plan *plan, const struct gr_plan_request *request) {
+    int count = request->inputs ? request->input_count : 1;
+    plan->given = gr_calloc((size_t)count, sizeof *plan->given);
+    if (!plan->given)
+        return GR_ERROR_MEMORY;
+    for (int i = 0; request->inputs && i < count; i++) {
+        const struct gr_layer *layer = request->inputs[i];
+        if (layer->index < 0 || layer->index >= plan->net->layer_count ||
+            plan->net->layers[layer->index] != layer)
+            return gr_fail(GR_ERROR_NAME, "a given input is not a layer of %s", plan->net->name);
+        plan->given[i] = layer->index;
+    }
+    plan->given_count = count;
+    return GR_OK;
+}
+
 static int check_request(const struct gr_network *net, const struct gr_plan_request *request) {
     struct gr_shape in = request->input;
     if (request->capacity < 1)
         return gr_fail(GR_ERROR_OPTION, "batch size must be at least 1, got %d", request->capacity);
+    if (request->inputs && (request->input_count < 1 || request->input_gradient))
+        return gr_fail(GR_ERROR_OPTION,
+                       "a plan with given inputs needs at least one, and has no gradient for the photo");
     if (in.c != net->input.c || in.h < 1 || in.w < 1)
         return gr_fail(GR_ERROR_SHAPE, "%s: expected photos [%d,H,W] with H and W at least 1, got [%d,%d,%d]",
                        net->name, net->input.c, in.c, in.h, in.w);
@@ -57,6 +76,8 @@ int gr_plan_create(struct gr_plan **out, struct gr_network *net, const struct gr
     plan->version = net->version;
     plan->threads = gr_threads();
     int status = copy_outputs(plan, request);
+    if (!status)
+        status = copy_inputs(plan, request);
     if (!status)
         status = gr_plan_slice(plan);
     if (!status && !request->reference) {
@@ -99,6 +120,7 @@ void gr_plan_free(struct gr_plan *plan) {
     gr_free(plan->steps);
     gr_free(plan->values);
     gr_free(plan->buffers);
+    gr_free(plan->given);
     gr_free(plan->outputs);
     gr_free(plan->output_layers);
     gr_free(plan->trained);
@@ -122,6 +144,14 @@ struct gr_layer *gr_plan_output_layer(const struct gr_plan *plan, int i) {
 
 struct gr_shape gr_plan_output_shape(const struct gr_plan *plan, int i) {
     return plan->values[plan->outputs[i]].shape;
+}
+
+int gr_plan_inputs(const struct gr_plan *plan) {
+    return plan->given_count;
+}
+
+struct gr_shape gr_plan_given_shape(const struct gr_plan *plan, int i) {
+    return plan->values[plan->given[i]].shape;
 }
 
 size_t gr_plan_arena(const struct gr_plan *plan) {

@@ -19,7 +19,7 @@ static const char *kernel_of(const struct gr_plan *plan, const struct gr_layer *
         if (step->add == layer || step->activation == layer)
             return "(fused)";
     }
-    return plan->values[layer->index].needed ? "-" : "(not run)";
+    return plan->values[layer->index].reached ? "-" : "(not run)";
 }
 
 static int64_t parameters_of(const struct gr_layer *layer) {
@@ -47,7 +47,7 @@ static bool explain_layer(const struct gr_plan *plan, const struct gr_layer *lay
     int64_t parameters = parameters_of(layer);
     bool trained = plan->request.training && !layer->frozen && parameters > 0;
     struct gr_shape shape =
-        plan->values[layer->index].needed ? plan->values[layer->index].shape : layer->shape;
+        plan->values[layer->index].reached ? plan->values[layer->index].shape : layer->shape;
     bool done = cJSON_AddStringToObject(row, "name", layer->name) &&
                 cJSON_AddStringToObject(row, "kind", layer->kind->name) && add_shape(row, shape) &&
                 cJSON_AddNumberToObject(row, "parameters", (double)parameters) &&

@@ -19,7 +19,9 @@ struct gr_buffer {
 /* The output of one layer for a whole batch; values are numbered as layers. */
 struct gr_value {
     struct gr_shape shape;
-    bool needed;    /* some wanted output depends on it */
+    bool needed;    /* some wanted output depends on it, and it is not behind what is given */
+    bool reached;   /* some wanted output depends on it */
+    bool given;     /* the caller fills it: the photo, or one of request->inputs */
     bool wanted;    /* the caller reads it */
     bool gradient;  /* its gradient exists: something that is trained lies at or below it */
     bool kept;      /* backward reads it */
@@ -77,6 +79,8 @@ struct gr_plan {
     int step_count;
     struct gr_buffer *buffers;
     int buffer_count, buffer_capacity;
+    int *given; /* values, in the caller's order */
+    int given_count;
     int *outputs; /* values */
     struct gr_layer **output_layers;
     int output_count;

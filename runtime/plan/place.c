@@ -70,7 +70,8 @@ static int add_value(struct gr_plan *plan, int value, int time) {
 
 /* The activations: made by one step, read by others, kept for backward where a step says so. */
 static int place_values(struct gr_plan *plan) {
-    GR_TRY(add_value(plan, 0, 0));
+    for (int i = 0; i < plan->given_count; i++)
+        GR_TRY(add_value(plan, plan->given[i], 0));
     for (int i = 0; i < plan->step_count; i++) {
         struct gr_step *step = &plan->steps[i];
         if (step->dropped)

@@ -18,6 +18,9 @@ struct gr_plan_request {
     struct gr_layer *const *outputs; /* whose outputs are wanted (features, heads); NULL: the main classifier,
                                         and in training the auxiliary ones too, in the order of net->aux */
     int output_count;
+    struct gr_layer *const *inputs; /* layers whose outputs the caller gives (kept from an earlier pass): what
+                                       they read does not run. NULL: the photo is given */
+    int input_count;
     bool input_gradient; /* gradient with respect to the photo as well */
     bool reference;      /* no folding, no fusing: the oracle that tests compare with */
 };
@@ -31,6 +34,17 @@ bool gr_plan_stale(const struct gr_plan *plan);
 
 /* Where the photos of the next forward pass go: [capacity,h,w,c], NHWC, preprocessed. */
 float *gr_plan_input(struct gr_plan *plan);
+/* What is given: the photo, or the outputs of request->inputs in that order; each [capacity,h,w,c]. The
+ * forward pass may overwrite them. */
+int gr_plan_inputs(const struct gr_plan *plan);
+float *gr_plan_given(struct gr_plan *plan, int i);
+struct gr_shape gr_plan_given_shape(const struct gr_plan *plan, int i);
+
+/* Where training can be cut: the layers whose outputs enter the first ones that are not a pure function of
+ * the photo (trained, batch statistics, active dropout, a Lua layer that is not marked pure). What lies
+ * before them can run once and be kept. cut[net->layer_count] receives *count layers in network order; 0 when
+ * only the photo itself would be kept, or when everything is frozen. */
+int gr_plan_cut(const struct gr_network *net, struct gr_layer **cut, int *count);
 
 /* Which random streams a training pass uses. */
 struct gr_stream {

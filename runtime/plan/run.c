@@ -155,8 +155,12 @@ static int fail_in_step(const struct gr_plan *plan, const struct gr_step *step) 
     return gr_fail_in("%s: layer %s (%s)", plan->net->name, step->layer->name, step->layer->kind->name);
 }
 
+float *gr_plan_given(struct gr_plan *plan, int i) {
+    return address(plan, plan->values[plan->given[i]].data);
+}
+
 float *gr_plan_input(struct gr_plan *plan) {
-    return address(plan, plan->values[0].data);
+    return gr_plan_given(plan, 0);
 }
 
 int gr_plan_forward(struct gr_plan *plan, int n, const struct gr_stream *stream) {

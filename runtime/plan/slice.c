@@ -14,15 +14,21 @@ static bool has_trained_params(const struct gr_layer *layer) {
     return false;
 }
 
-static void mark_needed(struct gr_plan *plan) {
+/* Sets `reached` from the wanted outputs down to the photo, and `needed` down to what is given. */
+static void mark(struct gr_plan *plan) {
     struct gr_network *net = plan->net;
-    for (int i = 0; i < plan->output_count; i++)
-        plan->values[plan->output_layers[i]->index].needed = true;
+    for (int i = 0; i < plan->given_count; i++)
+        plan->values[plan->given[i]].given = true;
+    for (int i = 0; i < plan->output_count; i++) {
+        struct gr_value *value = &plan->values[plan->output_layers[i]->index];
+        value->reached = value->needed = true;
+    }
     for (int i = net->layer_count - 1; i >= 0; i--)
-        if (plan->values[i].needed)
-            for (int j = 0; j < net->layers[i]->input_count; j++)
-                plan->values[net->layers[i]->inputs[j]->index].needed = true;
-    plan->values[0].needed = true;
+        for (int j = 0; j < net->layers[i]->input_count; j++) {
+            struct gr_value *below = &plan->values[net->layers[i]->inputs[j]->index];
+            below->reached |= plan->values[i].reached;
+            below->needed |= plan->values[i].needed && !plan->values[i].given;
+        }
 }
 
 static int infer_shape(struct gr_plan *plan, const struct gr_layer *layer, struct gr_shape *in) {
@@ -35,11 +41,14 @@ static int infer_shape(struct gr_plan *plan, const struct gr_layer *layer, struc
     return GR_OK;
 }
 
-/* Fills one step; the value of a layer that passes its input on becomes the same as that input. */
+/* Fills one step if the layer runs; the value of a layer that passes its input on becomes the same as that
+ * input. */
 static int add_step(struct gr_plan *plan, struct gr_layer *layer) {
     struct gr_shape in[GR_MAX_INPUTS];
     GR_TRY(infer_shape(plan, layer, in));
     struct gr_value *value = &plan->values[layer->index];
+    if (!value->needed || value->given)
+        return GR_OK;
     bool training = plan->request.training && !layer->frozen;
     if ((layer->kind->traits & GR_TRAIT_IDENTITY) && !training) {
         value->same_as = plan->values[layer->inputs[0]->index].same_as;
@@ -83,12 +92,14 @@ int gr_plan_slice(struct gr_plan *plan) {
         plan->values[i].same_as = i;
         plan->values[i].step = plan->values[i].data = plan->values[i].grad = GR_NONE;
     }
-    mark_needed(plan);
+    mark(plan);
     plan->values[0].shape = plan->request.input;
     plan->values[0].gradient = plan->request.input_gradient;
     for (int i = 1; i < net->layer_count; i++)
-        if (plan->values[i].needed)
+        if (plan->values[i].reached)
             GR_TRY(add_step(plan, net->layers[i]));
+    if (plan->values[0].needed && !plan->values[0].given)
+        return gr_fail(GR_ERROR_OPTION, "%s: what is given does not make up for the photo", net->name);
     for (int i = 0; i < plan->output_count; i++) {
         plan->outputs[i] = plan->values[plan->output_layers[i]->index].same_as;
         plan->values[plan->outputs[i]].wanted = true;

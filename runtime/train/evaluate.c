@@ -12,6 +12,7 @@ enum { DEFAULT_BATCH = 32 };
 
 /* An evaluation under way. */
 struct tally {
+    const struct gr_features *features; /* NULL: photos */
     struct gr_result *result;
     struct gr_network *net;
     struct gr_loss loss;
@@ -188,7 +189,10 @@ static int tally_batch(struct tally *t, struct gr_plan *plan, const struct gr_ba
     struct gr_result *r = t->result;
     bool multi = t->net->multilabel;
     double value;
-    memcpy(gr_plan_input(plan), batch->x, (size_t)batch->n * t->photo * sizeof *batch->x);
+    if (t->features)
+        gr_features_fill(t->features, plan, batch->n, batch->x);
+    else
+        memcpy(gr_plan_input(plan), batch->x, (size_t)batch->n * t->photo * sizeof *batch->x);
     GR_TRY(gr_plan_forward(plan, batch->n, NULL));
     const float *logits = gr_plan_output(plan, 0);
     GR_TRY(gr_loss(&t->loss, 0, batch->n, t->k, logits, batch->y, &value, NULL));
@@ -255,8 +259,8 @@ static int finish(struct tally *t) {
 }
 
 static int make_plan(struct gr_plan **out, struct gr_network *net, struct gr_shape input, int capacity,
-                     bool heads) {
-    int count = heads ? net->aux_count + 1 : 1;
+                     const struct gr_evaluate_options *options) {
+    int count = options->heads ? net->aux_count + 1 : 1;
     struct gr_layer **outputs = gr_calloc((size_t)count, sizeof *outputs);
     if (!outputs)
         return GR_ERROR_MEMORY;
@@ -264,6 +268,10 @@ static int make_plan(struct gr_plan **out, struct gr_network *net, struct gr_sha
         outputs[i] = i ? net->aux[i - 1].output : net->output;
     struct gr_plan_request request = {
         .capacity = capacity, .input = input, .outputs = outputs, .output_count = count};
+    if (options->features) {
+        request.inputs = options->features->layers;
+        request.input_count = options->features->layer_count;
+    }
     int status = gr_plan_create(out, net, &request);
     gr_free(outputs);
     return status;
@@ -280,8 +288,9 @@ int gr_evaluate_batches(struct gr_result *out, struct gr_network *net, gr_batch_
     int capacity = o.batch_size > 0 ? o.batch_size : DEFAULT_BATCH;
     int status = start_tally(&t, &o);
     t.photo = (size_t)gr_shape_size(input);
+    t.features = o.features;
     if (!status)
-        status = make_plan(&plan, net, input, capacity, o.heads);
+        status = make_plan(&plan, net, input, capacity, &o);
     while (!status && !(status = source(from, &batch)) && batch) {
         if (batch->n > capacity)
             status = gr_fail(GR_ERROR_SHAPE, "a batch of %d photos is larger than %d", batch->n, capacity);
@@ -322,8 +331,11 @@ int gr_evaluate(struct gr_result *out, struct gr_network *net, const struct gr_s
     if (!o.input.c)
         o.input = net->input;
     struct gr_preprocessing preprocessing = gr_preprocessing_for(&net->preprocessing, net->input, o.input);
-    struct gr_loader_options loading = {
-        .input = o.input, .preprocessing = &preprocessing, .batch_size = o.batch_size, .columns = columns};
+    struct gr_loader_options loading = {.input = o.input,
+                                        .preprocessing = &preprocessing,
+                                        .batch_size = o.batch_size,
+                                        .columns = columns,
+                                        .rows = o.features ? &o.features->rows : NULL};
     int status = gr_data_match(set->data, (const char *const *)net->classes, net->class_count, columns);
     if (!status)
         status = gr_loader_open(&loader, set, &loading);

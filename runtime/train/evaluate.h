@@ -4,6 +4,7 @@
 
 #include "data/loader.h"
 #include "net/network.h"
+#include "train/features.h"
 #include "train/loss.h"
 
 struct gr_class_result {
@@ -37,10 +38,11 @@ struct gr_result {
 };
 
 struct gr_evaluate_options {
-    struct gr_shape input;      /* c 0: the network's own */
-    int batch_size;             /* 0: 32 */
-    const struct gr_loss *loss; /* NULL: cross entropy, or binary cross entropy with several labels */
-    bool heads;                 /* the auxiliary classifiers too */
+    struct gr_shape input;              /* c 0: the network's own */
+    int batch_size;                     /* 0: 32 */
+    const struct gr_loss *loss;         /* NULL: cross entropy, or binary cross entropy with several labels */
+    bool heads;                         /* the auxiliary classifiers too */
+    const struct gr_features *features; /* read instead of the photos; NULL: the photos */
     /* Called after each batch with the number of photos done so far; a status other than 0 ends the
      * evaluation with it (GR_ERROR_INTERRUPT). NULL: nobody asks. */
     int (*progress)(void *payload, int64_t done);

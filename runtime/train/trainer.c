@@ -24,7 +24,8 @@ struct gr_trainer {
     struct gr_network *net;
     struct gr_trainer_options options;
     struct gr_optimizer *optimizer;
-    struct gr_plan *plan; /* NULL: to be compiled */
+    struct gr_plan *plan;               /* NULL: to be compiled */
+    const struct gr_features *features; /* NULL: steps get photos */
     int capacity;
     struct gr_shape input;
     struct target *targets;
@@ -144,6 +145,13 @@ static int prepare(struct gr_trainer *trainer, int n, struct gr_shape input) {
     if (trainer->capacity > capacity)
         capacity = trainer->capacity;
     struct gr_plan_request request = {.capacity = capacity, .input = input, .training = true};
+    if (trainer->features && gr_features_stale(trainer->features))
+        return gr_fail(GR_ERROR_OPTION, "%s was changed since the output of its frozen part was kept",
+                       trainer->net->name);
+    if (trainer->features) {
+        request.inputs = trainer->features->layers;
+        request.input_count = trainer->features->layer_count;
+    }
     drop_plan(trainer);
     int status = gr_plan_create(&trainer->plan, trainer->net, &request);
     if (!status)
@@ -260,8 +268,11 @@ static double gradient_norm(struct gr_trainer *trainer) {
 static int compute(struct gr_trainer *trainer, int n, const float *x, int k, const float *targets,
                    double *loss) {
     struct gr_stream stream = {trainer->options.seed, trainer->options.fit, (uint64_t)trainer->steps};
-    size_t floats = (size_t)n * (size_t)gr_shape_size(trainer->input);
-    memcpy(gr_plan_input(trainer->plan), x, floats * sizeof *x);
+    if (trainer->features)
+        gr_features_fill(trainer->features, trainer->plan, n, x);
+    else
+        memcpy(gr_plan_input(trainer->plan), x,
+               (size_t)n * (size_t)gr_shape_size(trainer->input) * sizeof *x);
     GR_TRY(gr_plan_forward(trainer->plan, n, &stream));
     GR_TRY(losses(trainer, n, k, targets, loss));
     GR_TRY(gr_plan_backward(trainer->plan));
@@ -295,6 +306,15 @@ int gr_trainer_step(struct gr_trainer *trainer, int n, struct gr_shape input, co
     else
         apply(trainer);
     return status;
+}
+
+void gr_trainer_use_features(struct gr_trainer *trainer, const struct gr_features *features) {
+    trainer->features = features;
+    drop_plan(trainer);
+}
+
+const struct gr_features *gr_trainer_features(const struct gr_trainer *trainer) {
+    return trainer->features;
 }
 
 /* --- asking --- */

@@ -4,6 +4,7 @@
 #define GRAFT_TRAIN_TRAINER_H
 
 #include "plan/plan.h"
+#include "train/features.h"
 #include "train/loss.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
@@ -32,6 +33,11 @@ void gr_trainer_free(struct gr_trainer *trainer); /* NULL is allowed */
  * number. */
 int gr_trainer_step(struct gr_trainer *trainer, int n, struct gr_shape input, const float *x, int k,
                     const float *targets, double *loss);
+
+/* From the next step on, x of gr_trainer_step is rows of these features instead of photos (`input` stays the
+ * photos' size); NULL: photos again. They stay the caller's, and must not be stale. */
+void gr_trainer_use_features(struct gr_trainer *trainer, const struct gr_features *features);
+const struct gr_features *gr_trainer_features(const struct gr_trainer *trainer);
 
 /* Losses of the last step, one a head: the main one, then net->aux in order. */
 const double *gr_trainer_losses(const struct gr_trainer *trainer, int *count);

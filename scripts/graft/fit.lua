@@ -10,6 +10,7 @@ local progress = require "graft.progress"
 local run_folder = require "graft.run_folder"
 local trainer = require "graft.trainer"
 local run = require "graft.run"
+local feature_cache = require "graft.feature_cache"
 
 local fit = {}
 
@@ -122,7 +123,7 @@ local function options_digest(job)
    local o = job.options
    local text = { tostring(o.optimizer), tostring(o.schedule or "constant"), tostring(o.epochs), tostring(job.batch_size),
       tostring(o.clip), o.keep, o.monitor, tostring(#job.train), tostring(core.seed()),
-      core.json(data.augment(o.augment, WHO)), data.handle(job.data, WHO):digest() }
+      core.json(data.augment(o.augment, WHO)), o.cache, data.handle(job.data, WHO):digest() }
    for _, row in ipairs(job.handle:layers()) do
       if row.parameters > 0 and not row.frozen then
          text[#text + 1] = ("%s %.9g %s"):format(row.name, row.lr_scale, tostring(row.fixed_norm))
@@ -234,10 +235,12 @@ local function train_epoch(job, epoch, last_row)
    local seen = last_row and last_row.val_accuracy and ("val %.3f  "):format(last_row.val_accuracy) or ""
    local handle = data.handle(job.train, WHO)
    local own = type(job.fields.loss) == "function" -- it gets the batch as recipes know it
+   local features = job.cache.mode == "once" and job.features or nil
    for _, _, b in handle:batches { net = job.handle, batch_size = job.batch_size, shuffle = true, epoch = epoch,
       augment = job.augment, drop_last = job.options.drop_last or false, fit = core.fit(), seed = core.seed(),
-      tensors = false } do
+      tensors = false, features = features } do
       local n = b:count()
+      job.cache.hits = job.cache.hits + (features and n or 0)
       local loss = step(job, b, own and data.wrap_batch(b) or nil)
       sum, count = sum + loss * n, count + n
       bar:step(n, ("loss %.3f  %slr %s  %.0f photos/s"):format(sum / count, seen, format.rate(job.trainer:lr()),
@@ -250,7 +253,9 @@ local function validate(job)
    if not job.val then
       return nil
    end
-   return trainer.result(job.handle, data.handle(job.val, WHO), { batch_size = job.batch_size, loss = job.fields.loss })
+   job.cache.hits = job.cache.hits + (job.features and #job.val or 0)
+   return trainer.result(job.handle, data.handle(job.val, WHO), { batch_size = job.batch_size, loss = job.fields.loss,
+      features = job.features })
 end
 
 local function run_callback(job, row)
@@ -344,7 +349,7 @@ local function make_run(job, state, folder, files)
    return run.new {
       name = job.options.name, epochs = state.rows, epochs_done = state.epoch, epochs_wanted = job.options.epochs,
       seconds = state.seconds, best = state.best, last = last, stopped = state.stopped, kept = kept, out = folder,
-      cache = { mode = "none", layers = core.array {}, bytes = 0, hits = 0 },
+      cache = { mode = job.cache.mode, layers = job.cache.layers, bytes = job.cache.bytes, hits = job.cache.hits },
       heads = heads, evaluation = evaluation, skipped = skipped, monitor = job.options.monitor,
       frozen_digest_before = state.frozen_before, frozen_digest_after = after, frozen_tensors = tensors,
       digest = (job.handle:digest()), peak_memory = core.memory().peak, seed = core.seed(), threads = core.threads(),
@@ -386,6 +391,21 @@ local function train(job, state, folder)
    end
 end
 
+-- Computes what the frozen part makes of the photos, if that can be kept.
+local function keep_features(job, state)
+   local started = core.clock()
+   job.cache = feature_cache.choose(job)
+   job.cache.hits = 0
+   if state.stopped then
+      return
+   end
+   job.features = feature_cache.fill(job.handle, job.cache, data.handle(job.data, WHO):size())
+   if job.cache.mode == "once" then
+      job.trainer:use(job.features)
+   end
+   state.seconds = state.seconds + core.clock() - started
+end
+
 -- graft.fit(net, data, options) -> run
 function fit.fit(net, d, options)
    require("graft.recipe").check_options()
@@ -425,8 +445,13 @@ function fit.fit(net, d, options)
       run_folder.trim_metrics(folder, core.fit(), state.epoch)
    end
    announce(job)
+   keep_features(job, state)
    local interrupted = train(job, state, folder)
    job.trainer:close()
+   if job.features then
+      job.features:close()
+      job.features = nil
+   end
    if interrupted then
       core.hold_interrupt() -- what is left is quick; a second Ctrl-C ends the program at once
    end

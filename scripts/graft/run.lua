@@ -94,7 +94,9 @@ function run.text(self)
       add("skipped", ("%s; the first: %s (%s)"):format(format.plural(#self.skipped, "file"),
          core.printable(self.skipped[1].file), self.skipped[1].reason))
    end
-   add("spent", ("%s, %s"):format(format.seconds(self.seconds), format.bytes(self.peak_memory)))
+   local saved = self.cache.mode == "once" and self.epochs_done > 1
+      and ("; the cache saved %s over the frozen part"):format(format.plural(self.epochs_done - 1, "pass", "passes")) or ""
+   add("spent", ("%s, %s%s"):format(format.seconds(self.seconds), format.bytes(self.peak_memory), saved))
    add("kept", kept_line(self))
    if self.out then
       add("next", ("graft predict %s/%s.safetensors PHOTO"):format(self.out, self.kept))

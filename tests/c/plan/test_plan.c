@@ -302,6 +302,82 @@ static void any_output_can_be_wanted(void **state) {
     gr_network_free(net);
 }
 
+/* The layers of the cut, run first and handed to a second plan: the same logits and gradients as in one go.
+ */
+static void check_cut(const char *frozen, const char *expected) {
+    struct gr_network *net = make_network();
+    freeze(net, frozen, true);
+    struct gr_layer *cut[64];
+    char names[256] = "";
+    int count;
+    assert_int_equal(gr_plan_cut(net, cut, &count), 0);
+    for (int i = 0; i < count; i++)
+        snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", i ? " " : "", cut[i]->name);
+    assert_string_equal(names, expected);
+    if (count) {
+        struct gr_plan *prefix =
+            compile(net, (struct gr_plan_request){.outputs = cut, .output_count = count});
+        struct gr_plan *rest =
+            compile(net, (struct gr_plan_request){.training = true, .inputs = cut, .input_count = count});
+        struct gr_plan *whole = compile(net, (struct gr_plan_request){.training = true});
+        assert_int_equal(gr_plan_inputs(rest), count);
+        assert_true(gr_plan_arena(rest) <= gr_plan_arena(whole) + 4096);
+        forward(prefix, BATCH);
+        for (int i = 0; i < count; i++)
+            memcpy(gr_plan_given(rest, i), gr_plan_output(prefix, i),
+                   BATCH * (size_t)gr_shape_size(gr_plan_given_shape(rest, i)) * sizeof(float));
+        struct gr_stream stream = {1, 1, 1};
+        assert_int_equal(gr_plan_forward(rest, BATCH, &stream), 0);
+        forward(whole, BATCH);
+        assert_true(distance(gr_plan_output(rest, 0), gr_plan_output(whole, 0), BATCH * CLASSES) < 1e-5);
+        fill(gr_plan_output_gradient(rest, 0), BATCH * CLASSES, 2);
+        fill(gr_plan_output_gradient(whole, 0), BATCH * CLASSES, 2);
+        assert_int_equal(gr_plan_backward(rest), 0);
+        assert_int_equal(gr_plan_backward(whole), 0);
+        struct gr_param *const *params;
+        struct gr_layer *const *layers;
+        int trained = gr_plan_trained(whole, &params, &layers);
+        assert_true(trained > 0);
+        for (int p = 0; p < trained; p++)
+            assert_true(distance(gr_plan_gradient(rest, params[p]), gr_plan_gradient(whole, params[p]),
+                                 gr_tensor_count(&params[p]->tensor)) < 1e-4);
+        gr_plan_free(prefix);
+        gr_plan_free(rest);
+        gr_plan_free(whole);
+    }
+    gr_network_free(net);
+}
+
+static void training_can_start_where_the_frozen_part_ends(void **state) {
+    (void)state;
+    check_cut("body", "pool");   /* the dropout before the classifier is active */
+    check_cut("head", "");       /* nothing frozen at the bottom */
+    check_cut("conv1", "relu1"); /* the stem, with the activation that follows */
+    check_cut("b", "");          /* frozen, but above what is trained */
+}
+
+static void several_tensors_can_cross_the_cut(void **state) {
+    (void)state;
+    struct gr_network *net = make_network();
+    const char *const patterns[] = {"conv1", "bn1", "a.conv1", "a.bn1"};
+    struct gr_layer *cut[64];
+    int count;
+    assert_int_equal(gr_network_freeze(net, patterns, 4, true), 0);
+    assert_int_equal(gr_plan_cut(net, cut, &count), 0);
+    assert_int_equal(count, 2); /* the block's shortcut and its first half */
+    assert_string_equal(cut[0]->name, "relu1");
+    assert_string_equal(cut[1]->name, "a.relu1");
+    struct gr_plan *plan = NULL;
+    struct gr_plan_request request = {.capacity = 1,
+                                      .input = {3, SIZE, SIZE, false},
+                                      .training = true,
+                                      .inputs = cut + 1,
+                                      .input_count = 1};
+    assert_int_equal(gr_plan_create(&plan, net, &request), GR_ERROR_OPTION);
+    assert_non_null(strstr(gr_error()->message, "does not make up for the photo"));
+    gr_network_free(net);
+}
+
 static void bad_requests_are_refused_with_a_reason(void **state) {
     (void)state;
     struct gr_network *net = make_network();
@@ -360,6 +436,8 @@ int main(void) {
         cmocka_unit_test(packed_copies_follow_their_parameters),
         cmocka_unit_test(freezing_makes_a_plan_stale),
         cmocka_unit_test(any_output_can_be_wanted),
+        cmocka_unit_test(training_can_start_where_the_frozen_part_ends),
+        cmocka_unit_test(several_tensors_can_cross_the_cut),
         cmocka_unit_test(bad_requests_are_refused_with_a_reason),
         cmocka_unit_test(every_failed_allocation_is_survived),
         cmocka_unit_test(the_same_bits_on_every_run),

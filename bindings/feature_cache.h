@@ -1,0 +1,14 @@
+/* The userdata "graft.features": what a frozen prefix makes of the photos of some sets. */
+#ifndef GRAFT_BINDINGS_FEATURE_CACHE_H
+#define GRAFT_BINDINGS_FEATURE_CACHE_H
+
+#include <lua.h>
+#include <lauxlib.h>
+
+#include "train/features.h"
+
+/* The features at `index`, or NULL for nil and none; raises for anything else, and for closed ones. */
+const struct gr_features *graft_features(lua_State *L, int index, const char *who);
+void graft_open_features(lua_State *L);
+
+#endif
