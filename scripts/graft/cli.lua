@@ -18,13 +18,13 @@ local commands = { -- name, arguments, what it does
    { "embed", "MODEL IMAGES --at LAYER --out FILE.npy", "features of photos" },
    { "inspect", "FILE", "any weights, model, photo, lock, run folder or data folder, explained" },
    { "convert", "IN OUT", "weights between formats" },
-   { "help", "[TOPIC]", "this text; topics: start, recipes, weights, layers" },
+   { "help", "[TOPIC]", "this text, a command, or a topic" },
 }
 local later = { -- part of Graft, but not of this version
    probe = true, export = true, verify = true, pack = true, new = true, bench = true,
 }
 
-local function usage()
+function cli.usage()
    local rows = {}
    for _, command in ipairs(commands) do
       rows[#rows + 1] = { "graft " .. command[1] .. " " .. command[2], command[3] }
@@ -32,36 +32,46 @@ local function usage()
    rows[#rows + 1] = { "graft -e CHUNK", "runs a line of Lua" }
    rows[#rows + 1] = { "graft", "the prompt" }
    return "Graft " .. core.version .. ": teach a pretrained network your own photos.\n\n" .. format.columns(rows, "ll", "  ")
-      .. "\n\nAlso: --seed N --threads N --json --quiet --trace --help.  Recipes that come with Graft: graft help recipes"
+      .. "\n\nAlso: --seed N --threads N --json --quiet --trace, and --help after any command.\n"
+      .. "Topics: " .. table.concat(require("graft.commands.help").topics(), ", ")
+      .. "; and the names of the Lua API, such as: graft help freeze"
 end
 
 -- "first line\n   more lines" as messages start: "graft: ..."
-local function complain(text)
+function cli.complain(text)
    progress.clear()
    io.stderr:write("graft: ", (tostring(text):gsub("\n", "\n       ")), "\n")
+end
+
+-- What an error says to somebody who typed a command and no Lua: the name of the function is left out.
+function cli.plain(failure)
+   local message = failure.message
+   for _, prefix in ipairs { "^net:[%l_]+: ", "^tensor:[%l_]+: ", "^graft%.[%l_.]+: " } do
+      message = message:gsub(prefix, "")
+   end
+   return message
 end
 
 -- The exit status that an error stands for; says on stderr what it has to say.
 local function status_of(failure)
    if type(failure) ~= "table" then
-      complain(failure)
+      cli.complain(failure)
       return 1
    elseif rawget(failure, "text") and rawget(failure, "exit") then
       print(failure.text)
       return failure.exit
    end
    if core.is_error(failure) and failure.kind == "interrupt" then
-      complain("interrupted")
+      cli.complain("interrupted")
       return 128 + (core.signal() or 2)
    end
    local usage_error = rawget(failure, "usage")
-   complain(usage_error and failure.message or failure)
+   local typed = core.is_error(failure) and context.command and not context.options.what
+   cli.complain(usage_error and failure.message or typed and cli.plain(failure) or failure)
    if usage_error then
-      if context.mode == "run" or context.mode == "plan" then
-         io.stderr:write(("       see: graft %s %s --help\n"):format(context.mode, context.options.who))
-      else
-         io.stderr:write("       see: graft help\n")
-      end
+      local who = context.options.what and context.options.who
+      io.stderr:write("       see: graft ", who and ("%s %s --help"):format(context.command, who)
+         or context.command and context.command ~= "help" and context.command .. " --help" or "help", "\n")
       return 2
    end
    return rawget(failure, "exit") or 1
@@ -69,11 +79,7 @@ end
 
 -- Splits the common options off a command's words and puts them to use. Returns the rest.
 local function common(args)
-   local types = {}
-   for name, kind in pairs(options.common) do
-      types[name] = { type = kind }
-   end
-   local given, rest = options.read(args, types, "graft", false)
+   local given, rest = options.read(args, options.common, "graft", false)
    if given.sandbox then
       options.usage("--sandbox is not in this version of Graft: recipes run with your own rights, so run only those that "
          .. "you trust")
@@ -85,9 +91,6 @@ local function common(args)
       context.seed_is_fixed = true
    end
    if given.threads then
-      if given.threads < 1 then
-         options.usage(("--threads: expected 1 or more, got %d"):format(given.threads))
-      end
       core.threads(given.threads)
    end
    return given, rest
@@ -101,12 +104,29 @@ local function find(name)
    end
 end
 
-local function run_command(name, args)
+-- Raises for a command that this version lacks.
+function cli.refuse_later(name)
+   if later[name] then
+      core.error("name", ("graft %s is not in this version of Graft (%s)"):format(name, core.version))
+   end
+end
+
+-- What `graft NAME --help` and `graft help NAME` print; nil when there is no such command.
+function cli.command_help(name)
    local command = find(name)
-   if not command then
-      if later[name] then
-         core.error("name", ("graft %s is not in this version of Graft (%s)"):format(name, core.version))
-      end
+   if name == "run" or name == "plan" then
+      return options.recipe_help(name, "RECIPE") .. "\n\nA recipe has options of its own: graft " .. name
+         .. " RECIPE --help.  Recipes that come with Graft: graft help recipes"
+   elseif command then
+      local declared = require("graft.commands." .. name).options
+      return ("usage: graft %s %s%s\n\n%s%s"):format(command[1], command[2], declared and " [OPTIONS]" or "", command[3],
+         declared and "\n" .. options.command_help(declared) or "")
+   end
+end
+
+local function run_command(name, args)
+   if not find(name) then
+      cli.refuse_later(name)
       local names = {}
       for i, known in ipairs(commands) do
          names[i] = known[1]
@@ -116,8 +136,9 @@ local function run_command(name, args)
    end
    context.command = name
    local given, rest = common(args)
-   if given.help and name ~= "run" and name ~= "plan" then
-      print(("usage: graft %s %s\n\n%s"):format(command[1], command[2], command[3]))
+   local of_recipe = (name == "run" or name == "plan") and rest[1] ~= nil -- those answer for themselves
+   if given.help and not of_recipe then
+      print(cli.command_help(name))
       return 0
    end
    return require("graft.commands." .. name).main(rest, given) or 0
@@ -128,7 +149,7 @@ local function dispatch(args)
    if first == nil then
       return require("graft.prompt").main()
    elseif first == "--help" or first == "-h" then
-      print(usage())
+      print(cli.usage())
       return 0
    elseif first == "--version" then
       print("Graft " .. core.version)
@@ -161,8 +182,5 @@ function cli.main(...)
    end
    return status_of(result)
 end
-
-cli.usage = usage
-cli.complain = complain
 
 return cli

@@ -6,11 +6,21 @@ local format = require "graft.format"
 
 local options = {}
 
--- Options of every command, read before the recipe runs. true: takes a value.
+-- Options of every command, read before the recipe runs.
 options.common = {
-   seed = "integer", threads = "integer", out = "string", resume = "boolean", json = "boolean", quiet = "boolean",
-   help = "boolean", trust = "boolean", sandbox = "boolean", trace = "boolean",
+   seed = { type = "integer", help = "seed of every random stream" },
+   threads = { type = "integer", min = 1, help = "threads (default: all processors)" },
+   out = { type = "folder", help = "run folder (default runs/RECIPE-N)" },
+   resume = { type = "boolean", help = "go on with an interrupted run in --out" },
+   json = { type = "boolean", help = "one JSON document on stdout" },
+   quiet = { type = "boolean", help = "no progress" },
+   trace = { type = "boolean", help = "tracebacks with errors" },
+   help = { type = "boolean" },
+   trust = { type = "boolean" },
+   sandbox = { type = "boolean" },
 }
+local of_runs = { "out", "resume", "seed", "threads", "json", "quiet", "trace" } -- as help lists them
+local of_commands = { "threads", "json", "quiet", "trace" }
 
 local words = { folder = "DIR", file = "FILE", integer = "N", number = "X", string = "TEXT", choice = "CHOICE" }
 
@@ -38,8 +48,9 @@ local function convert(text, declared, name)
             or "a number", text))
       end
       if (declared.min and value < declared.min) or (declared.max and value > declared.max) then
-         options.usage(("%s: expected %s to %s, got %s"):format(flag(name), declared.min or "-inf",
-            declared.max or "inf", text))
+         options.usage(("%s: expected %s, got %s"):format(flag(name), declared.min and declared.max
+            and ("%s to %s"):format(declared.min, declared.max) or declared.min and declared.min .. " or more"
+            or "at most " .. declared.max, text))
       end
       return value
    elseif kind == "boolean" then
@@ -155,9 +166,9 @@ local function declare(name, value)
    return declared
 end
 
-local function help_text(who, declared)
-   local rows = {}
-   for _, name in ipairs(strict.keys(declared)) do
+-- One row of help for each of `names`: "--seed N", what it does.
+local function help_rows(rows, declared, names)
+   for _, name in ipairs(names) do
       local d = declared[name]
       local notes = {}
       if d.help then
@@ -171,20 +182,24 @@ local function help_text(who, declared)
       end
       rows[#rows + 1] = { flag(name) .. (words[d.type] and " " .. words[d.type] or ""), table.concat(notes, "; ") }
    end
-   local common = {
-      { "--out DIR", "run folder (default runs/RECIPE-N)" }, { "--resume", "go on with an interrupted run in --out" },
-      { "--seed N", "seed of every random stream" }, { "--threads N", "threads (default: all processors)" },
-      { "--json", "one JSON document on stdout" }, { "--quiet", "no progress" }, { "--trace", "tracebacks with errors" },
-   }
-   local all = {}
-   table.move(rows, 1, #rows, 1, all)
-   table.move(common, 1, #common, #all + 1, all)
-   local lines = format.columns(all, "ll", "  ")
-   return ("usage: graft run %s [OPTIONS]\n\noptions of this recipe, then of every recipe\n%s"):format(who, lines)
+   return rows
+end
+
+-- The options of a recipe and of every run. Without `declared`: of every run alone.
+function options.recipe_help(what, who, declared)
+   local rows = help_rows({}, declared or {}, strict.keys(declared or {}))
+   return ("usage: graft %s %s [OPTIONS]\n\n%s\n%s"):format(what, who,
+      declared and "options of this recipe, then of every recipe" or "options of every recipe",
+      format.columns(help_rows(rows, options.common, of_runs), "ll", "  "))
+end
+
+-- The options of a command that runs no recipe.
+function options.command_help(declared)
+   return format.columns(help_rows(help_rows({}, declared, strict.keys(declared)), options.common, of_commands), "ll", "  ")
 end
 
 -- graft.options{...}: declares, reads the command line that came with the recipe, and returns the values.
--- `context` is the running command: {who=, args=list, help=boolean, declared=nil}.
+-- `context` is the running command: {who=, args=list, help=boolean, what="run" or "plan", declared=nil}.
 function options.declare(table_of_options, context)
    if context.declared then
       core.error("option", "graft.options: a recipe declares its options once")
@@ -196,7 +211,7 @@ function options.declare(table_of_options, context)
    end
    context.declared = declared
    if context.help then
-      error({ exit = 0, text = help_text(context.who, declared) }, 0)
+      error({ exit = 0, text = options.recipe_help(context.what, context.who, declared) }, 0)
    end
    local given, rest = options.read(context.args, declared, context.who)
    if rest[1] then

@@ -2,9 +2,12 @@
 
 local core = require "graft.core"
 local context = require "graft.context"
+local format = require "graft.format"
 local strict = require "graft.strict"
 
 local recipe = {}
+
+local MAX_SIZE = 16 * 1024 * 1024
 
 -- Names of the recipes in the binary.
 function recipe.shipped()
@@ -33,8 +36,10 @@ local function find(name)
       core.error("file", name .. ": no such recipe file")
    elseif stat.kind ~= "file" then
       core.error("file", name .. ": expected a recipe file, it is a " .. stat.kind)
+   elseif stat.size > MAX_SIZE then
+      core.error("file", ("%s: expected the text of a recipe, it has %s"):format(name, format.bytes(stat.size)))
    end
-   return core.read(name, 16 * 1024 * 1024), name:match("([^/]+)%.lua$") or name:match("[^/]+$"),
+   return core.read(name, MAX_SIZE), name:match("([^/]+)%.lua$") or name:match("[^/]+$"),
       "@" .. name:match("[^/]+$")
 end
 
@@ -69,9 +74,11 @@ end
 function recipe.load(name, args, help)
    local text, short, chunkname = find(name)
    context.recipe = { name = short, path = name, text = text }
-   context.options = { args = args, who = name, help = help }
+   context.options = { args = args, who = name, help = help, what = context.mode }
    if text:sub(1, 1) == "\27" then
       core.error("file", name .. ": expected the text of a recipe, this is compiled Lua")
+   elseif help and not text:find("options", 1, true) then -- it will not stop at graft.options by itself
+      error({ exit = 0, text = require("graft.options").recipe_help(context.mode, name) }, 0)
    end
    local env = environment()
    local chunk, message = load(text, chunkname, "t", env)

@@ -7,10 +7,15 @@ local format = require "graft.format"
 
 local command = {}
 
+command.options = {
+   arch = { type = "string", help = "the architecture, where it is not recognised" },
+   force = { type = "boolean", help = "replaces OUT when it is there already" },
+}
+
 function command.main(args)
-   local given, rest = options.read(args, { arch = { type = "string" }, force = { type = "boolean" } }, "graft convert")
+   local given, rest = options.read(args, command.options, "graft convert")
    if #rest ~= 2 then
-      options.usage("graft convert needs two files: graft convert IN OUT.safetensors [--arch NAME]")
+      options.usage("graft convert needs two files: graft convert IN OUT.safetensors")
    end
    local from, to = rest[1], rest[2]
    if not to:match("%.safetensors$") then

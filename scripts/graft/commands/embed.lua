@@ -9,18 +9,21 @@ local predict = require "graft.commands.predict"
 
 local command = {}
 
+command.options = {
+   at = { type = "string", help = "layer or stage (default: what the classifier reads)" },
+   out = { type = "file", help = "the features, as .npy; their files' names go beside it" },
+   pool = { type = "choice", choices = { "avg", "max" }, help = "over the pixels of a map (default avg)" },
+   normalize = { type = "boolean", help = "features of length 1" },
+}
+
 function command.main(args)
-   local given, rest = options.read(args, { at = { type = "string" }, pool = { type = "choice",
-      choices = { "avg", "max" } }, normalize = { type = "boolean" } }, "graft embed")
+   local given, rest = options.read(args, command.options, "graft embed")
    local out = context.options_out
    if #rest < 2 or not out then
       options.usage("graft embed needs a model, photos and a file: graft embed MODEL IMAGES --at LAYER --out FILE.npy")
    end
    local net = network.load(rest[1])
    local files = predict.images(rest, 2)
-   if #files == 0 then
-      core.error("data", rest[2] .. ": there is no photo (.jpg, .png) in it")
-   end
    local features, info = require("graft.embed").embed(net, files, given)
    features:save(out)
    local list = (out:gsub("%.npy$", "")) .. ".files.txt"

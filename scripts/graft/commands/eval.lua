@@ -41,9 +41,13 @@ local function pick(d, wanted)
    return d.train, "train"
 end
 
+command.options = {
+   set = { type = "choice", choices = { "train", "val", "test" }, help = "which photos (default: test, else val)" },
+   batch_size = { type = "integer", min = 1, help = "photos at a time" },
+}
+
 function command.main(args)
-   local given, rest = options.read(args, { set = { type = "choice", choices = { "train", "val", "test" } },
-      batch_size = { type = "integer", min = 1 } }, "graft eval")
+   local given, rest = options.read(args, command.options, "graft eval")
    if #rest ~= 2 then
       options.usage("graft eval needs a model and data: graft eval MODEL DATA [--set train|val|test]")
    end

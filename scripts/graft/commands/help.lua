@@ -78,6 +78,7 @@ local function topic_names()
    table.sort(list)
    return list
 end
+command.topics = topic_names
 
 -- All that there is help on: topics, and the names of the reference.
 function command.names()
@@ -90,16 +91,19 @@ end
 -- The text of a topic, for the command and for the prompt.
 function command.text(topic)
    if topic == nil then
-      return require("graft.cli").usage() .. "\nTopics: " .. table.concat(topic_names(), ", ")
-         .. "; and the names of the Lua API, such as: graft help freeze"
+      return require("graft.cli").usage()
    end
    if type(topic) ~= "string" then
       core.error("option", "help takes a topic or a name in quotes: help \"start\", help \"net:freeze\"")
    end
-   local text = topics[topic] and topics[topic]() or reference.text(topic)
-   if text then
-      return text
+   local parts = {}
+   parts[1] = topics[topic] and topics[topic]()
+   parts[#parts + 1] = require("graft.cli").command_help(topic)
+   parts[#parts + 1] = reference.text(topic)
+   if #parts > 0 then
+      return table.concat(parts, "\n\n")
    end
+   require("graft.cli").refuse_later(topic)
    local near = core.nearest(topic, command.names())
    options.usage(("there is no help on %q; %s"):format(topic,
       near and ("nearest: " .. near) or "topics: " .. table.concat(topic_names(), ", ")), near)

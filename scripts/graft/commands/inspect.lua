@@ -99,7 +99,7 @@ local function inspect_run(path)
       ("%s: a run folder with %s\n%s"):format(path, table.concat(files, ", "), text:gsub("\n$", "")))
 end
 
--- Skipped files by reason, as "7 reason (first.heic)".
+-- Skipped files by reason, as "7  reason (first.heic ...)".
 local function skipped_lines(skipped)
    local by_reason, order = {}, {}
    for _, file in ipairs(skipped) do
@@ -155,40 +155,36 @@ local function inspect_data(path)
       format.plural(#d.classes, "class", "classes"), assumed
          and ("; no train/ and val/ folders, so %g %% of each class are held out (in a recipe: val = %g)"):format(
             100 * held, held) or ""), format.columns(rows, "lrrr", "  ") }
+   local notes = {}
    for i, text in ipairs(skipped_lines(d.skipped)) do
-      lines[#lines + 1] = (i == 1 and "skipped   " or "          ") .. text
+      notes[#notes + 1] = { i == 1 and ("skipped %d"):format(#d.skipped) or "", text }
    end
    local duplicates = require("graft.data").handle(d, "graft inspect"):duplicates()
    for i, pair in ipairs(duplicates) do
       if i <= 5 then
-         lines[#lines + 1] = ("%s   the same photo is in %s and %s"):format(
-            i == 1 and ("look at %d"):format(#duplicates) or (" "):rep(9), core.printable(pair.first),
-            core.printable(pair.second))
+         notes[#notes + 1] = { i == 1 and ("look at %d"):format(#duplicates) or "", ("the same photo is in %s and %s"):format(
+            core.printable(pair.first), core.printable(pair.second)) }
       end
    end
-   if objection then
-      lines[#lines + 1] = "refused   " .. objection
-   else
-      lines[#lines + 1] = ("next      graft run head_only --data %s --weights WEIGHTS        no weights yet?  "
-         .. "graft help weights"):format(path)
-   end
+   notes[#notes + 1] = objection and { "refused", objection } or { "next",
+      ("graft run head_only --data %s --weights WEIGHTS        no weights yet?  graft help weights"):format(path) }
+   lines[#lines + 1] = format.columns(notes, "ll")
    return say({ kind = "data", classes = core.array(classes), photos = all, skipped = core.array(d.skipped),
       duplicates = core.array(duplicates), refused = objection },
       table.concat(lines, "\n"))
 end
 
-local function starts(path, bytes, offset)
-   local file = io.open(path, "rb")
-   if not file then
-      return false
-   end
-   local _ <close> = file
-   return file:seek("set", offset or 0) ~= nil and (file:read(#bytes) or "") == bytes
+-- By name, or by what the file starts with.
+local function looks_like_weights(path)
+   local file <close> = assert(io.open(path, "rb"))
+   local head = file:read(9) or ""
+   return path:match("%.safetensors$") or path:match("%.pth?$") or head:match("^PK") or head:match("^\128\2")
+      or head:sub(9) == "{"
 end
 
-local function looks_like_weights(path)
-   return path:match("%.safetensors$") or path:match("%.pth?$") or starts(path, "PK") or starts(path, "\128\2")
-      or starts(path, "{", 8)
+local function looks_like_photo(path)
+   local ok, failure = pcall(core.image_size, path)
+   return ok or not failure.message:find("is no photo", 1, true)
 end
 
 function command.main(args)
@@ -205,6 +201,8 @@ function command.main(args)
          return inspect_run(path)
       end
       return inspect_data(path)
+   elseif stat.kind ~= "file" then
+      core.error("file", path .. ": is a device or a pipe, not a file")
    elseif path:match("%.lock$") then
       return inspect_lock(path)
    elseif path:match("%.csv$") then
@@ -214,8 +212,11 @@ function command.main(args)
          :format(path, path, path))
    elseif looks_like_weights(path) then
       return inspect_weights(path, given)
+   elseif looks_like_photo(path) then
+      return inspect_image(path)
    end
-   return inspect_image(path)
+   core.error("file", path .. ": is nothing that Graft reads: weights (.safetensors, .pth), photos (JPEG, PNG), a recipe, "
+      .. "a lock, a run folder or a folder of photos")
 end
 
 return command

@@ -9,19 +9,33 @@ local cli = require "graft.cli"
 
 local command = {}
 
+command.options = {
+   top = { type = "integer", min = 1, default = 4, help = "classes to name" },
+   arch = { type = "string", help = "the architecture, where it is not recognised" },
+}
+
+-- Adds the photos of a folder; hidden ones are left out.
+local function add_photos(files, folder)
+   local before = #files
+   for _, name in ipairs(core.list(folder)) do
+      local path = folder:gsub("/+$", "") .. "/" .. name
+      local stat = name:sub(1, 1) ~= "." and core.stat(path)
+      if stat and stat.kind == "file" and (name:lower():match("%.jpe?g$") or name:lower():match("%.png$")) then
+         files[#files + 1] = path
+      end
+   end
+   if #files == before then
+      core.error("data", folder .. ": there is no photo (.jpg, .png) in it; folders inside are not looked into")
+   end
+end
+
 -- Folders among the arguments stand for the photos in them.
 function command.images(args, first)
    local files = {}
    for i = first, #args do
       local stat = core.stat(args[i])
       if stat and stat.kind == "folder" then
-         for _, name in ipairs(core.list(args[i])) do
-            local path = args[i] .. "/" .. name
-            local inside = core.stat(path)
-            if inside and inside.kind == "file" and name:lower():match("%.jpe?g$") or name:lower():match("%.png$") then
-               files[#files + 1] = path
-            end
-         end
+         add_photos(files, args[i])
       else
          files[#files + 1] = args[i]
       end
@@ -43,8 +57,7 @@ local function row(file, top)
 end
 
 function command.main(args)
-   local given, rest = options.read(args, { top = { type = "integer", min = 1, default = 5 },
-      arch = { type = "string" } }, "graft predict")
+   local given, rest = options.read(args, command.options, "graft predict")
    if #rest < 2 then
       options.usage("graft predict needs a model and at least one photo: graft predict MODEL IMAGE...")
    end
@@ -52,13 +65,13 @@ function command.main(args)
    local files = command.images(rest, 2)
    local rows, documents, failed = {}, {}, false
    for _, file in ipairs(files) do
-      local ok, top = pcall(net.predict, net, file, { top = given.top or 4 })
+      local ok, top = pcall(net.predict, net, file, { top = given.top or command.options.top.default })
       if ok then
          rows[#rows + 1] = row(file, top)
          documents[#documents + 1] = { image = file, top = core.array(top) }
       elseif core.is_error(top) and top.kind ~= "interrupt" then
          failed = true
-         cli.complain(top.message)
+         cli.complain(cli.plain(top))
       else
          error(top, 0)
       end
