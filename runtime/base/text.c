@@ -175,6 +175,8 @@ const char *gr_format_bytes(size_t bytes, char out[32]) {
 const char *gr_format_seconds(double seconds, char out[32]) {
     if (!(seconds >= 0) || seconds > 1e12) {
         snprintf(out, 32, "unknown");
+    } else if (seconds > 0 && seconds < 0.0995) {
+        snprintf(out, 32, "%.0f ms", fmax(1, seconds * 1e3));
     } else if (seconds < 59.95) {
         snprintf(out, 32, "%.1f s", seconds);
     } else if (seconds < 3599.5) {

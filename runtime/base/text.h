@@ -31,7 +31,7 @@ const char *gr_nearest(const char *wanted, const char *const *names, size_t coun
 const char *gr_format_count(int64_t count, char out[32]);
 /* "0.6 MiB", "171 MiB", "512 B". */
 const char *gr_format_bytes(size_t bytes, char out[32]);
-/* "0.2 s", "7.4 s", "3 min 20 s", "2 h 05 min". */
+/* "31 ms", "0.2 s", "7.4 s", "3 min 20 s", "2 h 05 min". */
 const char *gr_format_seconds(double seconds, char out[32]);
 
 /* Copies file text with control bytes and broken UTF-8 made visible (\x1b), for names that reach a terminal.

@@ -69,7 +69,7 @@ function cache.covered(handle, layers)
       rows[row.name] = row
    end
    local function cover(name)
-      if not covered[name] then
+      if rows[name] and not covered[name] then -- the photo itself has no row
          covered[name] = true
          for _, input in ipairs(rows[name].inputs) do
             cover(input)

@@ -5,14 +5,24 @@ local core = require "graft.core"
 local context = require "graft.context"
 local data = require "graft.data"
 local format = require "graft.format"
+local feature_cache = require "graft.feature_cache"
 
 local plan = {}
 
 -- Timed batches: one to warm up, then up to `TIMED`.
 local TIMED = 3
 
--- Seconds a training step takes, with decoding, from a few batches on a clone of the network.
-local function time_steps(job)
+-- The first photos of a set, two batches of them, as a set.
+local function sample(job, set)
+   local positions = {}
+   for i = 1, math.min(#set, 2 * job.batch_size) do
+      positions[i] = i
+   end
+   return data.handle(set, "graft.plan"):take(positions)
+end
+
+-- Runs `f` on a trainer for a clone of the network, which is gone afterwards.
+local function with_clone(job, f)
    local clone = job.handle:clone()
    local trainer = require "graft.trainer"
    local choices = {}
@@ -21,9 +31,18 @@ local function time_steps(job)
    end
    choices.steps, choices.batch_size = job.steps, job.batch_size
    local tr = core.trainer(clone, (trainer.options(choices, "graft.plan", job.steps_per_epoch)))
-   local done, started, begun = 0, nil, core.clock()
-   for _, _, b in data.handle(job.train, "graft.plan"):batches { net = clone, batch_size = job.batch_size, shuffle = true,
-      epoch = 1, augment = data.augment(job.options.augment, "graft.plan"), fit = core.fit(), seed = core.seed() } do
+   local results = table.pack(f(clone, tr))
+   tr:close()
+   clone:close()
+   return table.unpack(results, 1, results.n)
+end
+
+-- Seconds a step takes over batches of this set, and how many were timed.
+local function time_batches(job, clone, tr, set, features)
+   local done, started = 0, nil
+   for _, _, b in set:batches { net = clone, batch_size = job.batch_size, shuffle = true, epoch = 1, features = features,
+      tensors = false, fit = core.fit(), seed = core.seed(),
+      augment = not features and data.augment(job.options.augment, "graft.plan") or nil } do
       tr:step_batch(b)
       if started then
          done = done + 1
@@ -34,29 +53,35 @@ local function time_steps(job)
          break
       end
    end
-   local ended = core.clock()
-   tr:close()
-   clone:close()
-   if done == 0 then -- a single batch in all
-      done, started = 1, begun
-   end
-   return (ended - started) / done, done
+   return done > 0 and (core.clock() - started) / done or 0, done
 end
 
--- Seconds of one photo in validation.
-local function time_photos(job)
-   if not job.val then
-      return 0
-   end
-   local set = data.handle(job.val, "graft.plan")
-   local count = math.min(#job.val, 2 * job.batch_size)
-   local positions = {}
-   for i = 1, count do
-      positions[i] = i
-   end
+-- Seconds of one photo in an evaluation of this set.
+local function time_evaluation(job, net, set, features)
    local started = core.clock()
-   core.evaluate(job.handle, set:take(positions), { batch_size = job.batch_size })
-   return (core.clock() - started) / count
+   core.evaluate(net, set, { batch_size = job.batch_size, features = features })
+   return (core.clock() - started) / set:count()
+end
+
+-- What training will take, from a few batches: seconds of the frozen part (once), of an epoch, and the batches timed.
+local function time_training(job, cache)
+   local val = job.val and #job.val or 0
+   return with_clone(job, function(clone, tr)
+      if cache.mode ~= "once" then
+         local step, timed = time_batches(job, clone, tr, data.handle(job.train, "graft.plan"))
+         local photo = job.val and time_evaluation(job, clone, sample(job, job.val)) or 0
+         return 0, step * job.steps_per_epoch + photo * val, timed
+      end
+      local set, started = sample(job, job.train), core.clock()
+      local features = core.features(clone, { set }, {})
+      local once = (core.clock() - started) / set:count() * cache.photos
+      tr:use(features)
+      local step, timed = time_batches(job, clone, tr, set, features)
+      local photo = time_evaluation(job, clone, set, features)
+      tr:use(nil)
+      features:close()
+      return once, step * job.steps_per_epoch + photo * val, timed
+   end)
 end
 
 local function stage_of_layers(handle)
@@ -94,13 +119,14 @@ local function group(rows, stages, lr)
             groups[#groups + 1] = last
          end
          last.shape, last.parameters = row.shape, last.parameters + row.parameters
+         last.cached = row.cached and (row.cut and "here" or "|") or nil
          if row.parameters > 0 then
             last.source = merge(last.source, row.source)
             last.state = merge(last.state, row.trainable and "trained" or "frozen")
             if row.trainable then
                last.lr = merge(last.lr, format.rate(lr * row.lr_scale))
             end
-            if not row.kernel:match("^%(") then
+            if not row.kernel:match("^%(") and not row.batch_norm then
                last.kernels[row.kernel] = true
             end
          end
@@ -113,12 +139,12 @@ local function group(rows, stages, lr)
 end
 
 local function layer_table(rows, stages, lr)
-   local lines = { { "layer", "output", "parameters", "weights from", "state", "lr", "batch norm", "kernel" } }
+   local lines = { { "layer", "output", "parameters", "weights from", "state", "lr", "batch norm", "kernel", "cached" } }
    for _, g in ipairs(group(rows, stages, lr)) do
       lines[#lines + 1] = { g.name, format.shape(g.shape), format.count(g.parameters), g.source or "-", g.state or "-",
-         g.lr or "-", g.norm or "-", joined(g.kernels) }
+         g.lr or "-", g.norm or "-", joined(g.kernels), g.cached or "" }
    end
-   return format.columns(lines, "llrlllll", "  ")
+   return format.columns(lines, "llrllllll", "  ")
 end
 
 local function weights_line(report)
@@ -140,15 +166,26 @@ local function describe(job)
       input = { input[1], d:size(), d:size() }
    end
    local compiled = job.handle:plan { input = input, capacity = job.batch_size, training = true }
-   local step, timed = time_steps(job)
-   local photo = time_photos(job)
+   local cache = feature_cache.choose(job)
+   if cache.mode == "once" then
+      local covered, cut = feature_cache.covered(job.handle, cache.layers), {}
+      for _, name in ipairs(cache.layers) do
+         cut[name] = true
+      end
+      for _, row in ipairs(compiled.rows) do
+         row.cached, row.cut = covered[row.name] or false, cut[row.name]
+      end
+   end
+   local once, epoch, timed = time_training(job, cache)
    local report = context.reports[job.handle] or { missing = {}, unused = {} }
    return {
       layers = core.array(compiled.rows),
       parameters = job.handle:parameters(),
       trainable_parameters = job.handle:parameters(true),
-      planned_memory = compiled.memory,
-      seconds_per_epoch = step * job.steps_per_epoch + photo * (job.val and #job.val or 0),
+      planned_memory = compiled.memory + cache.bytes,
+      seconds_per_epoch = epoch,
+      seconds_once = once,
+      cache = { mode = cache.mode, layers = cache.layers, bytes = cache.bytes },
       missing = core.array(report.missing),
       unused = core.array(report.unused),
       name = job.options.name or core.null,
@@ -156,6 +193,26 @@ local function describe(job)
       batch_size = job.batch_size,
       steps_per_epoch = job.steps_per_epoch,
    }, timed
+end
+
+local function cache_line(job, document)
+   local cache = document.cache
+   if cache.mode == "none" then
+      return "none"
+   end
+   local photos = cache.mode == "once" and #job.train + (job.val and #job.val or 0) or #job.val
+   return ("output of %s, %s = %s in memory; %s"):format(table.concat(cache.layers, ", "), format.plural(photos, "photo"),
+      format.bytes(cache.bytes), cache.mode == "once"
+         and ("the frozen part runs once, not %d times"):format(job.options.epochs)
+         or "the photos to train on are augmented afresh, so only the others are kept")
+end
+
+local function time_line(job, document, timed)
+   local once, epochs = document.seconds_once, job.options.epochs
+   local each = document.seconds_per_epoch
+   return ("about %s: %s%d epochs of %s   (from %s)"):format(format.seconds(once + each * epochs),
+      once > 0 and ("the frozen part %s, then "):format(format.seconds(once)) or "", epochs, format.seconds(each),
+      format.plural(timed, "timed batch", "timed batches"))
 end
 
 local function text_of(job, document, timed, number)
@@ -169,10 +226,9 @@ local function text_of(job, document, timed, number)
    local rows = {
       { "trained", format.share(document.trainable_parameters, document.parameters) },
       { "weights", weights_line(document) },
-      { "memory", format.bytes(document.planned_memory) .. " for activations, packed weights and gradients" },
-      { "time", ("about %s: %d epochs of %s   (from %s)"):format(
-         format.seconds(document.seconds_per_epoch * o.epochs), o.epochs, format.seconds(document.seconds_per_epoch),
-         format.plural(timed, "timed batch", "timed batches")) },
+      { "cache", cache_line(job, document) },
+      { "memory", format.bytes(document.planned_memory) .. " for activations, packed weights, gradients and the cache" },
+      { "time", time_line(job, document, timed) },
    }
    return table.concat({ head,
       layer_table(document.layers, stage_of_layers(job.handle), o.optimizer.lr),

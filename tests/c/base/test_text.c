@@ -97,6 +97,9 @@ static void numbers_for_people(void **state) {
     assert_string_equal(gr_format_bytes(629145, out), "0.6 MiB");
     assert_string_equal(gr_format_bytes((size_t)171 << 20, out), "171 MiB");
     assert_string_equal(gr_format_bytes((size_t)3 << 29, out), "1.5 GiB");
+    assert_string_equal(gr_format_seconds(0, out), "0.0 s");
+    assert_string_equal(gr_format_seconds(0.00002, out), "1 ms");
+    assert_string_equal(gr_format_seconds(0.0314, out), "31 ms");
     assert_string_equal(gr_format_seconds(0.2, out), "0.2 s");
     assert_string_equal(gr_format_seconds(7.44, out), "7.4 s");
     assert_string_equal(gr_format_seconds(59.97, out), "1 min 00 s");
