@@ -243,7 +243,7 @@ local function train_epoch(job, epoch, last_row)
       job.cache.hits = job.cache.hits + (features and n or 0)
       local loss = step(job, b, own and data.wrap_batch(b) or nil)
       sum, count = sum + loss * n, count + n
-      bar:step(n, ("loss %.3f  %slr %s  %.0f photos/s"):format(sum / count, seen, format.rate(job.trainer:lr()),
+      bar:step(n, ("loss %.3f  %slr %s  %.0f photos/s"):format(sum / count, seen, format.even_rate(job.trainer:lr()),
          bar:rate()))
    end
    return sum / math.max(count, 1)
@@ -273,7 +273,8 @@ end
 local function one_epoch(job, state, folder)
    local started = core.clock()
    local epoch, wanted = state.epoch + 1, job.options.epochs
-   job.bar.label = ("epoch %" .. #tostring(wanted) .. "d/%d"):format(epoch, wanted)
+   job.bar.label = ("%sepoch %" .. #tostring(wanted) .. "d/%d"):format(job.options.name and job.options.name .. "  " or "",
+      epoch, wanted)
    local lr = job.trainer:lr()
    local loss = train_epoch(job, epoch, state.rows[#state.rows])
    local result = validate(job)
@@ -490,7 +491,7 @@ function fit.fine_tune(net, d, options)
       out = options.out })
    net:unfreeze("body"):lr_scale { { "*", 1 / 10 }, { "head", 1 } }
    return fit.fit(net, d, { name = "all", epochs = epochs, batch_size = options.batch_size, optimizer = sgd,
-      augment = options.augment or "light", schedule = descriptions.schedule.one_cycle { warmup = 0.3 },
+      augment = options.augment or "none", schedule = descriptions.schedule.one_cycle { warmup = 0.3 },
       out = options.out })
 end
 

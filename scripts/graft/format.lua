@@ -55,6 +55,11 @@ function format.rate(rate)
    return (("%.4f"):format(rate):gsub("0+$", ""):gsub("%.$", ".0"))
 end
 
+-- A learning rate as wide as its neighbours, for lines below one another: 0.0100, 0.0033, 3e-05.
+function format.even_rate(rate)
+   return rate ~= 0 and math.abs(rate) < 1e-4 and format.rate(rate) or ("%.4f"):format(rate)
+end
+
 -- "1 photo", "300 photos"
 function format.plural(count, noun, plural)
    return ("%s %s"):format(format.count(count), count == 1 and noun or plural or noun .. "s")

@@ -1,6 +1,7 @@
 -- What fit returns, and how it reads when printed.
 
 local core = require "graft.core"
+local context = require "graft.context"
 local strict = require "graft.strict"
 local format = require "graft.format"
 
@@ -60,7 +61,8 @@ local function kept_line(self)
    end
    local file = self.out .. "/" .. self.kept .. ".safetensors"
    if self.kept == "best" and self.best then
-      return ("%s (epoch %d of %d, chosen on those photos)"):format(file, self.best.epoch, self.epochs_wanted)
+      return ("%s (epoch %d of %d, chosen on those %s)"):format(file, self.best.epoch, self.epochs_wanted,
+         self.evaluation and format.plural(self.evaluation.count, "photo") or "photos")
    end
    return file
 end
@@ -98,7 +100,9 @@ function run.text(self)
       and ("; the cache saved %s over the frozen part"):format(format.plural(self.epochs_done - 1, "pass", "passes")) or ""
    add("spent", ("%s, %s%s"):format(format.seconds(self.seconds), format.bytes(self.peak_memory), saved))
    add("kept", kept_line(self))
-   if self.out then
+   if self.out and self.stopped == "interrupt" and context.mode == "run" then
+      add("next", ("the same command with --out %s --resume goes on"):format(self.out))
+   elseif self.out then
       add("next", ("graft predict %s/%s.safetensors PHOTO"):format(self.out, self.kept))
    end
    return format.columns(rows)

@@ -140,10 +140,13 @@ Trainer.__index = function(self, key)
       or "it has step, evaluate, epochs, log, lr, steps"))
 end
 
--- "epoch  1/20  loss 1.271  val 0.717  lr 0.0100  best"
+-- "epoch  1/20  loss 1.271  val 0.717  lr 0.0100  best"; the name of the fit goes before it
 function trainer.row_text(row, epochs, better)
    local width = #tostring(epochs or row.epoch or 1)
-   local words = { row.epoch and ("epoch %" .. width .. "d%s"):format(row.epoch, epochs and "/" .. epochs or "") or nil }
+   local words = { row.name }
+   if row.epoch then
+      words[#words + 1] = ("epoch %" .. width .. "d%s"):format(row.epoch, epochs and "/" .. epochs or "")
+   end
    if row.train_loss then
       words[#words + 1] = ("loss %.3f"):format(row.train_loss)
    end
@@ -154,7 +157,7 @@ function trainer.row_text(row, epochs, better)
       words[#words + 1] = ("mAP %.3f"):format(row.val_map)
    end
    if row.lr then
-      words[#words + 1] = "lr " .. format.rate(row.lr)
+      words[#words + 1] = "lr " .. format.even_rate(row.lr)
    end
    if better then
       words[#words + 1] = "best"

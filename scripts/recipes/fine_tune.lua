@@ -14,7 +14,7 @@ local opt = graft.options {
    epochs = 12,
    batch_size = 32,
    lr = 0.01,
-   augment = { type = "choice", choices = { "none", "light", "standard" }, default = "light",
+   augment = { type = "choice", choices = { "none", "light", "standard" }, default = "none",
       help = "random crops and flips in the second phase" },
 }
 
