@@ -39,7 +39,7 @@ end
 
 -- Seconds a step takes over batches of this set, and how many were timed.
 local function time_batches(job, clone, tr, set, features)
-   local done, started = 0, nil
+   local done, started, first = 0, nil, core.clock()
    for _, _, b in set:batches { net = clone, batch_size = job.batch_size, shuffle = true, epoch = 1, features = features,
       tensors = false, fit = core.fit(), seed = core.seed(),
       augment = not features and data.augment(job.options.augment, "graft.plan") or nil } do
@@ -53,7 +53,10 @@ local function time_batches(job, clone, tr, set, features)
          break
       end
    end
-   return done > 0 and (core.clock() - started) / done or 0, done
+   if done == 0 then -- a single batch: its first time has to do
+      return core.clock() - first, 1
+   end
+   return (core.clock() - started) / done, done
 end
 
 -- Seconds of one photo in an evaluation of this set.
