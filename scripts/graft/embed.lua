@@ -65,7 +65,7 @@ function embed.embed(net, set, options)
    if pool ~= "avg" and pool ~= "max" then
       core.error("option", ('%s: pool must be "avg" or "max", got %q'):format(who, pool))
    end
-   local at = handle:layer_end(options.at or default_layer(handle))
+   local at = network.layer_end(handle, who, options.at or default_layer(handle))
    local size = options.batch_size or 32
    local batches
    if data.is_set(set) then

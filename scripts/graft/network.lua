@@ -75,18 +75,43 @@ local function patterns(who, options, ...)
    return names, given
 end
 
--- Prefixes the bindings' message with the call that the user wrote.
+-- Where the first of its values came from: "resnet18.pth"; nil when all are random.
+local function source_of(handle)
+   for _, row in ipairs(handle:layers()) do
+      if row.source then
+         return row.source
+      end
+   end
+end
+
+-- What to name instead, below an error of the command line.
+local function names_of(handle)
+   local names, head, source = handle:stages(), handle:head(), source_of(handle)
+   if names[#names] ~= head then
+      names[#names + 1] = head
+   end
+   return ("\nlayers: %s; words: body head aux *%s"):format(table.concat(names, " "),
+      source and ("     all: graft inspect %s --layers"):format(source) or "")
+end
+
+-- Prefixes the bindings' message with the call that the user wrote; `...` begins with the bindings' network.
 local function call(who, f, ...)
    local results = table.pack(pcall(f, ...))
    if not results[1] then
       local failure = results[2]
       if core.is_error(failure) then
          local told = failure.message:sub(1, #who + 2) == who .. ": "
-         core.error(failure.kind, told and failure.message or who .. ": " .. failure.message, failure.near)
+         local names = require("graft.context").command and failure.message:find('no layer "', 1, true) and names_of(...)
+         core.error(failure.kind, (told and "" or who .. ": ") .. failure.message .. (names or ""), failure.near)
       end
       error(failure, 0)
    end
    return table.unpack(results, 2, results.n)
+end
+
+-- The layer at which a layer or stage ends.
+function network.layer_end(handle, who, name)
+   return call(who, handle.layer_end, handle, name)
 end
 
 local methods = {}
@@ -235,7 +260,7 @@ function methods:features(x, names)
    strict.check(list, "table", "net:features: the layers")
    local ends = {}
    for i, name in ipairs(list) do
-      ends[i] = call("net:features", handles[self].layer_end, handles[self], name)
+      ends[i] = network.layer_end(handles[self], "net:features", name)
    end
    local outputs = call("net:features", handles[self].forward, handles[self], x, ends)
    local result = {}
@@ -348,10 +373,7 @@ end
 
 local function title(handle)
    local all, trained = handle:parameters(), handle:parameters(true)
-   local classes, source = handle:classes(), nil
-   for _, row in ipairs(handle:layers()) do
-      source = source or row.source
-   end
+   local classes, source = handle:classes(), source_of(handle)
    local percent = all > 0 and 100 * trained / all or 0
    return ("%s  %s parameters, %s trained (%s %%)   %s, %s"):format(handle:name(), format.count(all),
       format.count(trained), (percent > 0 and percent < 1) and ("%.2f"):format(percent) or ("%.0f"):format(percent),
@@ -383,7 +405,8 @@ function methods:summary(glob)
    end
    local text = title(handles[self]) .. "\n" .. format.columns(lines, "llrlll", "  ")
    if not glob then
-      text = text .. '\n  (net:summary("*") shows every layer)'
+      text = text .. (require("graft.context").command == "inspect" and "\n  (--layers shows every layer)"
+         or '\n  (net:summary("*") shows every layer)')
    end
    return text
 end
