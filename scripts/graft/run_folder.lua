@@ -2,6 +2,7 @@
 
 local core = require "graft.core"
 local context = require "graft.context"
+local strict = require "graft.strict"
 
 local folder = {}
 
@@ -89,42 +90,46 @@ function folder.trim_metrics(path, fit, epoch)
    end
 end
 
--- metrics.csv: one row an epoch; columns are fixed by the first row of a fit.
+-- metrics.csv: one row an epoch. A column that comes later (a second fit with auxiliary classifiers) is added at the
+-- end; it is empty in the rows before.
 local columns = { "fit", "name", "epoch", "train_loss", "val_loss", "val_accuracy", "val_f1", "val_map", "lr", "seconds" }
+
+local function cell(value)
+   if value == nil then
+      return ""
+   elseif math.type(value) == "float" then
+      return ("%.7g"):format(value)
+   end
+   local text = tostring(value):gsub("%c", " ")
+   return text:find('[,"]') and '"' .. text:gsub('"', '""') .. '"' or text
+end
 
 function folder.append_metrics(path, row)
    local file = path .. "/metrics.csv"
-   local present, extra = {}, {}
-   for _, name in ipairs(columns) do
-      present[name] = true
+   local values = {}
+   for key, value in pairs(row) do
+      values[tostring(key):gsub('[%c,"]', "_")] = value
    end
-   for key in pairs(row) do
-      if not present[key] then
-         extra[#extra + 1] = key
-      end
+   local text = core.stat(file) and core.read(file) or table.concat(columns, ",") .. "\n"
+   local header, known = {}, {}
+   for name in text:match("^[^\n]*"):gmatch("[^,]+") do
+      header[#header + 1], known[name] = name, true
    end
-   table.sort(extra)
-   local old = core.stat(file) and core.read(file) or ""
-   local header = {}
-   if old == "" then
-      table.move(columns, 1, #columns, 1, header)
-      table.move(extra, 1, #extra, #header + 1, header)
-      old = table.concat(header, ",") .. "\n"
-   else
-      for name in old:match("^[^\n]*"):gmatch("[^,]+") do
+   local before = #header
+   for _, name in ipairs(strict.keys(values)) do
+      if not known[name] then
          header[#header + 1] = name
       end
    end
+   if #header > before then
+      local rows = text:match("^[^\n]*\n(.*)$"):gsub("\n", (","):rep(#header - before) .. "\n")
+      text = table.concat(header, ",") .. "\n" .. rows
+   end
    local cells = {}
    for i, name in ipairs(header) do
-      local value = row[name]
-      if type(value) == "string" then
-         value = value:gsub("%c", " ")
-      end
-      cells[i] = value == nil and "" or math.type(value) == "float" and ("%.7g"):format(value)
-         or (tostring(value):find("[,\"\n]") and '"' .. tostring(value):gsub('"', '""') .. '"' or tostring(value))
+      cells[i] = cell(values[name])
    end
-   core.write(file, old .. table.concat(cells, ",") .. "\n")
+   core.write(file, text .. table.concat(cells, ",") .. "\n")
 end
 
 return folder
