@@ -266,11 +266,28 @@ describe("what cannot be written", function()
     assert.is_true(helpers.read(old) == helpers.read(weights))
     helpers.refused({ "convert", weights, helpers.path "new.safetensors" }, 1, "new.safetensors",
       { before = "trap '' XFSZ; ulimit -f 4;" })
-    helpers.refused({ "embed", weights, photos, "--out", "/nowhere/e.npy" }, 1, "there is no photo")
     helpers.refused({ "embed", weights, photos .. "/mugs", "--out", "/nowhere/e.npy" }, 1, "/nowhere/e.npy")
     helpers.refused({ "run", "head_only", "--data", photos, "--weights", weights, "--out", "/dev/null/run" }, 1, "/dev/null/run")
     assert.is_nil(core.stat(helpers.path "new.safetensors"))
     assert.equal(0, #helpers.shell(("ls -A '%s' | grep -v '^[a-z_0-9-]*\\(\\.[a-z]*\\)*$'"):format(helpers.root)))
+  end)
+end)
+
+describe("pipes and devices", function()
+  it("are not read, and nothing waits for them", function()
+    local pipe = helpers.path "pipe.jpg"
+    helpers.shell(("mkfifo '%s'"):format(pipe))
+    for _, path in ipairs { pipe, "/dev/zero" } do
+      helpers.refused({ "inspect", path }, 1, { path, "device or a pipe" })
+      helpers.refused({ "predict", weights, path }, 1, { path, "device or a pipe" })
+      helpers.refused({ "convert", path, helpers.path "piped.safetensors" }, 1, { path, "device or a pipe" })
+      helpers.refused({ "run", path }, 1, { path, "expected a recipe file" })
+      refused(photos, path, { path, "device or a pipe" })
+      refused(path, weights, path)
+    end
+    local folder = helpers.photos("piped", { "bowls", "mugs", "plates" }, 10)
+    helpers.shell(("mkfifo '%s/mugs/p.jpg'"):format(folder))
+    assert.contains("p.jpg", helpers.done({ "inspect", folder }).out)
   end)
 end)
 

@@ -375,6 +375,28 @@ describe("auxiliary classifiers", function()
   end)
 end)
 
+describe("metrics.csv", function()
+  it("gains columns when a later fit has more to say", function()
+    local _, result = told_by [[
+      graft.fit(fresh(), d, { name = 'a "b", c', epochs = 2, optimizer = sgd })
+      graft.fit(fresh():add_aux("layer2", {}), d, { epochs = 1, optimizer = sgd })
+      local tr = graft.trainer(fresh(), {})
+      tr:log { epoch = 1, mine = 0.5, ["odd, name"] = 3, 7 }
+    ]]
+    local out = result.words:match "%-%-out (%S+)"
+    local text = helpers.read(out .. "/metrics.csv")
+    local commas
+    for line in text:gsub('"a ""b"", c"', "abc"):gmatch "[^\n]+" do
+      local count = select(2, line:gsub(",", ","))
+      commas = commas or count
+      assert.equal(commas, count, line)
+    end
+    assert.contains("val_accuracy:layer2", text)
+    assert.contains("mine,odd_ name", text)
+    assert.contains('1,"a ""b"", c",2,', text)
+  end)
+end)
+
 describe("losses", function()
   it("written in Lua train as built-in ones do, and say what is wrong with them", function()
     local text = [[
