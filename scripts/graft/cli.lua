@@ -92,6 +92,7 @@ local function common(args)
    end
    if given.threads then
       core.threads(given.threads)
+      context.threads_are_fixed = true
    end
    return given, rest
 end

@@ -157,9 +157,6 @@ end
 
 -- Where an interrupted run stands for this fit: nil, or its saved state and the folder of its files.
 local function find_state(job, folder)
-   if not (context.resume or job.options.resume) then
-      return nil
-   end
    for _, path in ipairs { ("%s/fit-%d"):format(folder, core.fit()), folder } do
       local file = path .. "/last.safetensors"
       local saved = core.stat(file) and read_state(file)
@@ -412,14 +409,16 @@ function fit.fit(net, d, options)
    require("graft.recipe").check_options()
    local job = fit.prepare(net, d, options)
    core.fit(core.fit() + 1)
+   if job.options.threads and not context.threads_are_fixed then -- the command line's --threads wins
+      core.threads(job.options.threads)
+   end
+   announce(job)
    if context.planning then
       return require("graft.plan").phase(job)
    end
-   if job.options.threads then
-      core.threads(job.options.threads)
-   end
    core.reset_peak()
-   local folder = run_folder.open(job.options.out)
+   local resuming = context.resume or job.options.resume
+   local folder = run_folder.open(job.options.out, resuming)
    local size = data.handle(job.data, WHO):size()
    if size and size ~= job.handle:input_shape()[2] then
       job.handle:set_size(size) -- the data's size wins, and the model that is saved says so
@@ -434,7 +433,10 @@ function fit.fit(net, d, options)
    local state = { epoch = 0, rows = {}, worse = 0, seconds = 0, frozen_before = (job.handle:digest(true)) }
    job.trainer = core.trainer(job.handle, job.fields)
    local files = folder
-   local saved, path = find_state(job, folder)
+   local saved, path
+   if resuming then
+      saved, path = find_state(job, folder)
+   end
    if saved then
       restore(job, saved, path, state)
       files = path
@@ -442,10 +444,9 @@ function fit.fit(net, d, options)
       retire_previous(folder)
       run_folder.write_lock(folder, (job.handle:digest()))
    end
-   if context.resume then
+   if resuming then
       run_folder.trim_metrics(folder, core.fit(), state.epoch)
    end
-   announce(job)
    keep_features(job, state)
    local interrupted = train(job, state, folder)
    job.trainer:close()

@@ -80,7 +80,7 @@ local config_keys = { threads = "integer", memory = "number", progress = "boolea
 -- graft.config{threads=, memory=, progress=}: for programs that embed Graft. `memory` in bytes; 0: no limit.
 function graft.config(options)
    options = strict.options(options, "graft.config", config_keys)
-   if options.threads then
+   if options.threads and not context.threads_are_fixed then
       core.threads(options.threads)
    end
    if options.memory then

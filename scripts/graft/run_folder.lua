@@ -8,7 +8,7 @@ local folder = {}
 
 -- Makes the run folder once: --out, or runs/RECIPE-N with the first free N. A folder that holds something is refused
 -- unless the run is resumed.
-function folder.open(wanted)
+function folder.open(wanted, resume)
    if context.out then
       return context.out
    end
@@ -17,7 +17,7 @@ function folder.open(wanted)
       local stat = core.stat(path)
       if stat and stat.kind ~= "folder" then
          core.error("file", ("%s: expected a folder for the run, it is a file"):format(path))
-      elseif stat and #core.list(path) > 0 and not context.resume then
+      elseif stat and #core.list(path) > 0 and not (resume or context.resume) then
          core.error("file", ("%s is not empty; choose another --out, or go on with that run with --resume"):format(path))
       end
    else
