@@ -7,7 +7,7 @@ local strict = require "graft.strict"
 local folder = {}
 
 -- Makes the run folder once: --out, or runs/RECIPE-N with the first free N. A folder that holds something is refused
--- unless the run is resumed.
+-- unless the run is resumed; without --out that is the latest one.
 function folder.open(wanted, resume)
    if context.out then
       return context.out
@@ -22,10 +22,10 @@ function folder.open(wanted, resume)
       end
    else
       local name, n = context.recipe and context.recipe.name or context.mode, 1
-      repeat
-         path = ("runs/%s-%d"):format(name, n)
+      while core.stat(("runs/%s-%d"):format(name, n)) do
          n = n + 1
-      until not core.stat(path)
+      end
+      path = ("runs/%s-%d"):format(name, (resume or context.resume) and n > 1 and n - 1 or n)
    end
    core.make_folder(path)
    context.out = path
