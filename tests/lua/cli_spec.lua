@@ -99,6 +99,36 @@ describe("graft run", function()
     assert.not_equal(own.digest, other.digest)
   end)
 
+  it("takes --threads before the recipe's own, and fit's resume as --resume", function()
+    local recipe = helpers.recipe(([[
+      local graft = require "graft"
+      local opt = graft.options { resume_it = false }
+      graft.config { threads = 1 }
+      local d = graft.data.folder(%q)
+      graft.fit(graft.load(%q):replace_head(d):freeze "body", d, { epochs = 2, threads = 1, resume = opt.resume_it,
+        optimizer = graft.sgd { lr = 0.01 } })
+    ]]):format(photos, weights))
+    local out = helpers.fresh "run"
+    assert.equal(2, helpers.json({ "run", recipe, "--out", out, "--threads", "2" }).threads)
+    assert.equal(1, helpers.json({ "run", recipe, "--out", helpers.fresh "run" }).threads)
+    helpers.refused({ "run", recipe, "--out", out }, 1, "not empty")
+    assert.equal(2, helpers.json({ "run", recipe, "--out", out, "--threads", "2", "--resume-it" }).epochs)
+    assert.equal(2, #helpers.csv(out .. "/metrics.csv"))
+  end)
+
+  it("resumes the latest run where --out does not say which", function()
+    local recipe = helpers.recipe(([[
+      local graft = require "graft"
+      local d = graft.data.folder(%q)
+      graft.fit(graft.load(%q):replace_head(d):freeze "body", d, { epochs = 2, optimizer = graft.sgd { lr = 0.01 } })
+    ]]):format(photos, weights), "latest.lua")
+    local words = { "run", recipe, "--resume" }
+    assert.equal("runs/latest-1", helpers.json(words).out)
+    assert.equal("runs/latest-2", helpers.json({ "run", recipe }).out)
+    assert.equal("runs/latest-2", helpers.json(words).out)
+    assert.equal(2, #helpers.csv(helpers.path "runs/latest-2/metrics.csv"))
+  end)
+
   it("refuses a folder that holds something, unless it resumes", function()
     local out = helpers.fresh "full"
     core.make_folder(out)
@@ -251,6 +281,24 @@ describe("graft plan", function()
     assert.contains("Nothing was trained", text)
     assert.is_nil(core.stat(out))
   end)
+  it("warns where batch norm would learn from tiny batches", function()
+    local recipe = helpers.recipe [[
+      local graft = require "graft"
+      local opt = graft.options { data = { type = "folder" }, weights = { type = "file" }, bn = "train" }
+      local d = graft.data.folder(opt.data)
+      local net = graft.load(opt.weights):replace_head(d):freeze "body":unfreeze { "layer4", bn = opt.bn }
+      graft.fit(net, d, { epochs = 1, batch_size = 4 })
+    ]]
+    local words = { "plan", recipe, "--data", photos, "--weights", weights }
+    local result = helpers.done(words)
+    assert.contains('bn = "fixed" is safer', result.err)
+    assert.matches("layer4 [^\n]* train ", result.out)
+    assert.matches("layer3 [^\n]* fixed ", result.out)
+    words[#words + 1], words[#words + 2] = "--bn", "fixed"
+    result = helpers.done(words)
+    assert.falsy(result.err:find "safer")
+    assert.matches("layer4 [^\n]* trained [^\n]* fixed ", result.out)
+  end)
   it("refuses what run would refuse", function()
     helpers.refused({ "plan", "head_only", "--data", photos, "--weights", weights, "--epoch", "3" }, 2, "nearest: --epochs")
     helpers.refused({ "plan", "head_only", "--data", "nowhere", "--weights", weights }, 1, "nowhere")
@@ -310,6 +358,17 @@ describe("graft eval", function()
     end
     assert.near(e.accuracy, right / all)
     assert.is_true(e.accuracy > 0.8)
+  end)
+  it("takes the test photos where there are some, and every photo is asked for once", function()
+    local split = helpers.path "split"
+    for i, part in ipairs { "train", "valid", "test" } do
+      core.make_folder(split)
+      helpers.photos("split/" .. part, { "bowls", "mugs", "plates" }, 2 + i, 30 * i)
+    end
+    local e = helpers.json { "eval", model, split }
+    assert.equal("test", e.set)
+    assert.equal(15, e.photos)
+    assert.equal(12, helpers.json({ "eval", model, split, "--set", "val" }).photos)
   end)
   it("matches classes by name, whatever their order", function()
     local shuffled = helpers.path "shuffled.lua"
