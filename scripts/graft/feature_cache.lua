@@ -10,9 +10,9 @@ local cache = {}
 -- Bytes of memory that kept features may take.
 local BUDGET = 1 << 30
 
--- What this fit will keep: {mode=, layers=, bytes=, sets=, reason=}. `mode` is "once" (training and validation),
--- "validation" (the photos to train on are augmented afresh in every epoch) or "none" (`reason` says why, unless it was
--- asked for).
+-- What this fit will keep: {mode=, layers=, bytes=, photos=, sets=, val=, reason=}. `mode` is "once" (training, and
+-- validation when `val`), "validation" (the photos to train on are augmented afresh in every epoch) or "none" (`reason`
+-- says why, unless it was asked for). Validation photos of another data set are not kept.
 function cache.choose(job)
    local layers, per_photo = core.cut(job.handle)
    local choice = { mode = "none", layers = core.array(layers), bytes = 0, sets = {} }
@@ -21,8 +21,11 @@ function cache.choose(job)
       return choice
    end
    local fresh = #data.augment(job.options.augment, "graft.fit") > 0
-   local sets = { fresh and job.val or job.train, not fresh and job.val or nil }
-   local photos = 0
+   local of = data.handle(job.train, "graft.fit"):dataset()
+   local val = job.val and data.handle(job.val, "graft.fit"):dataset() == of
+   local sets, photos = {}, 0
+   sets[1] = not fresh and job.train or nil
+   sets[#sets + 1] = val and job.val or nil
    for _, set in ipairs(sets) do
       photos = photos + #set
    end
@@ -34,7 +37,7 @@ function cache.choose(job)
       return choice
    end
    choice.mode, choice.sets = fresh and "validation" or "once", sets
-   choice.bytes, choice.photos = photos * per_photo, photos
+   choice.bytes, choice.photos, choice.val = photos * per_photo, photos, val
    return choice
 end
 

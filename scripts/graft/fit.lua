@@ -250,9 +250,10 @@ local function validate(job)
    if not job.val then
       return nil
    end
-   job.cache.hits = job.cache.hits + (job.features and #job.val or 0)
+   local features = job.cache.val and job.features or nil
+   job.cache.hits = job.cache.hits + (features and #job.val or 0)
    return trainer.result(job.handle, data.handle(job.val, WHO), { batch_size = job.batch_size, loss = job.fields.loss,
-      features = job.features })
+      features = features })
 end
 
 local function run_callback(job, row)

@@ -188,7 +188,7 @@ local function describe(job)
       planned_memory = compiled.memory + cache.bytes,
       seconds_per_epoch = epoch,
       seconds_once = once,
-      cache = { mode = cache.mode, layers = cache.layers, bytes = cache.bytes },
+      cache = { mode = cache.mode, layers = cache.layers, bytes = cache.bytes, photos = cache.photos or 0 },
       missing = core.array(report.missing),
       unused = core.array(report.unused),
       name = job.options.name or core.null,
@@ -203,9 +203,8 @@ local function cache_line(job, document)
    if cache.mode == "none" then
       return "none"
    end
-   local photos = cache.mode == "once" and #job.train + (job.val and #job.val or 0) or #job.val
-   return ("output of %s, %s = %s in memory; %s"):format(table.concat(cache.layers, ", "), format.plural(photos, "photo"),
-      format.bytes(cache.bytes), cache.mode == "once"
+   return ("output of %s, %s = %s in memory; %s"):format(table.concat(cache.layers, ", "),
+      format.plural(cache.photos, "photo"), format.bytes(cache.bytes), cache.mode == "once"
          and ("the frozen part runs once, not %d times"):format(job.options.epochs)
          or "the photos to train on are augmented afresh, so only the others are kept")
 end
