@@ -6,6 +6,15 @@ local strict = require "graft.strict"
 
 local folder = {}
 
+-- Half-written files that a killed run left behind.
+local function sweep(path)
+   for _, name in ipairs(core.list(path)) do
+      if name:find("%.%d+%.part$") then
+         core.remove(path .. "/" .. name)
+      end
+   end
+end
+
 -- Makes the run folder once: --out, or runs/RECIPE-N with the first free N. A folder that holds something is refused
 -- unless the run is resumed; without --out that is the latest one.
 function folder.open(wanted, resume)
@@ -28,6 +37,9 @@ function folder.open(wanted, resume)
       path = ("runs/%s-%d"):format(name, (resume or context.resume) and n > 1 and n - 1 or n)
    end
    core.make_folder(path)
+   if resume or context.resume then
+      sweep(path)
+   end
    context.out = path
    if context.recipe then
       core.write(path .. "/recipe.lua", context.recipe.text)
