@@ -187,6 +187,32 @@ static int loader_next(lua_State *L) {
     return 3;
 }
 
+/* Pushes a loader that is not open yet, for the set at 1 and the options at 2; it keeps set and features
+ * alive. */
+static struct graft_loader *new_loader(lua_State *L, const struct gr_set *set,
+                                       struct gr_loader_options *options) {
+    lua_getfield(L, 2, "features");
+    int kept = lua_gettop(L);
+    const struct gr_features *features = graft_features(L, kept, "set:batches");
+    options->rows = features ? &features->rows : NULL;
+    bool tensors = graft_field_boolean(L, 2, "set:batches", "tensors", true);
+    struct graft_loader *loader = lua_newuserdatauv(L, sizeof *loader, 2);
+    *loader = (struct graft_loader){.set = set,
+                                    .input = options->input,
+                                    .epoch = options->epoch,
+                                    .features = features,
+                                    .tensors = tensors && !features};
+    luaL_setmetatable(L, LOADER);
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, -2, 1);
+    lua_pushvalue(L, kept);
+    lua_setiuservalue(L, -2, 2);
+    lua_getiuservalue(L, 1, 1);
+    loader->dataset = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    return loader;
+}
+
 int graft_set_batches(lua_State *L) {
     static const char who[] = "set:batches";
     static const char *const known[] = {"net",       "batch_size", "shuffle",  "epoch", "augment",
@@ -221,24 +247,7 @@ int graft_set_batches(lua_State *L) {
     if (net &&
         gr_data_match(set->set->data, (const char *const *)net->classes, net->class_count, columns) == GR_OK)
         options.columns = columns;
-    lua_getfield(L, 2, "features");
-    int kept = lua_gettop(L);
-    const struct gr_features *features = graft_features(L, kept, who);
-    options.rows = features ? &features->rows : NULL;
-    struct graft_loader *loader = lua_newuserdatauv(L, sizeof *loader, 2);
-    *loader = (struct graft_loader){.set = set->set,
-                                    .input = options.input,
-                                    .epoch = options.epoch,
-                                    .features = features,
-                                    .tensors = !features && graft_field_boolean(L, 2, who, "tensors", true)};
-    luaL_setmetatable(L, LOADER);
-    lua_pushvalue(L, 1);
-    lua_setiuservalue(L, -2, 1);
-    lua_pushvalue(L, kept);
-    lua_setiuservalue(L, -2, 2);
-    lua_getiuservalue(L, 1, 1);
-    loader->dataset = lua_touserdata(L, -1);
-    lua_pop(L, 1);
+    struct graft_loader *loader = new_loader(L, set->set, &options);
     graft_check(L, gr_loader_open(&loader->loader, set->set, &options));
     loader->dataset->loaders++;
     lua_pushvalue(L, -1);

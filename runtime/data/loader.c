@@ -300,6 +300,8 @@ int gr_loader_open(struct gr_loader **out, const struct gr_set *set,
                    const struct gr_loader_options *options) {
     *out = NULL;
     GR_TRY(check_options(options));
+    if (options->rows && options->rows->data != set->data)
+        return gr_fail(GR_ERROR_OPTION, "the kept features are of another data set than %s", set->data->name);
     struct gr_loader *loader = gr_calloc(1, sizeof *loader);
     if (!loader)
         return GR_ERROR_MEMORY;

@@ -17,9 +17,10 @@
 
 /* Numbers that are kept for each photo, to be handed out in its place (train/features.h). */
 struct gr_rows {
-    const float *values;   /* [rows, floats] */
-    const int64_t *row_of; /* for each sample of the data set its row, or -1: left out of batches */
-    size_t floats;         /* of a row */
+    const float *values;           /* [rows, floats] */
+    const int64_t *row_of;         /* for each sample of the data set its row, or -1: left out of batches */
+    size_t floats;                 /* of a row */
+    const struct gr_dataset *data; /* whose samples these are */
 };
 
 struct gr_loader_options {

@@ -98,6 +98,7 @@ static int reserve(struct gr_features *f, const struct gr_set *set, int64_t tota
         return GR_OK;
     float *values = gr_alloc(f->bytes);
     int64_t *row_of = gr_calloc(samples + 1, sizeof *row_of);
+    f->rows.data = set->data;
     f->rows.values = values;
     f->rows.row_of = row_of;
     if (!values || !row_of)

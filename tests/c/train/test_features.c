@@ -142,6 +142,22 @@ static void freezing_makes_features_stale(void **state) {
     gr_data_free(data);
 }
 
+static void features_of_other_data_are_refused(void **state) {
+    struct gr_dataset *data = open_data(), *other;
+    struct gr_network *net = frozen_network("body");
+    (void)state;
+    assert_ok(gr_data_folder(&other, work, NULL));
+    struct gr_features *features = keep(net, data, 1 << 20);
+    struct gr_evaluate_options options = {.features = features};
+    struct gr_result result;
+    assert_fails(gr_evaluate(&result, net, other->sets[GR_VAL], &options), GR_ERROR_OPTION,
+                 "another data set");
+    gr_features_free(features);
+    gr_network_free(net);
+    gr_data_free(other);
+    gr_data_free(data);
+}
+
 static void every_failed_allocation_is_survived(void **state) {
     struct gr_dataset *data = open_data();
     struct gr_network *net = frozen_network("body");
@@ -173,6 +189,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(none_are_kept_without_a_frozen_part_or_over_the_budget, make_work,
                                         remove_work),
         cmocka_unit_test_setup_teardown(freezing_makes_features_stale, make_work, remove_work),
+        cmocka_unit_test_setup_teardown(features_of_other_data_are_refused, make_work, remove_work),
         cmocka_unit_test_setup_teardown(every_failed_allocation_is_survived, make_work, remove_work),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
