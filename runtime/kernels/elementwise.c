@@ -1,6 +1,5 @@
 #include "kernels/elementwise.h"
 
-#include <stdatomic.h>
 #include <string.h>
 
 #include "base/random.h"
@@ -319,28 +318,6 @@ void gr_dropout_backward(int64_t count, float p, const uint8_t *mask, const floa
         float g = mask[i] ? gy[i] * scale : 0;
         gx[i] = accumulate ? gx[i] + g : g;
     }
-}
-
-struct search {
-    const struct gr_elementwise_kernels *kernels;
-    int64_t count;
-    const float *x;
-    atomic_bool found;
-};
-
-static void finite_chunk(void *context, int64_t chunk, int worker) {
-    struct search *w = context;
-    int64_t first = chunk * SPAN, size = w->count - first < SPAN ? w->count - first : SPAN;
-    (void)worker;
-    if (!w->kernels->finite(size, w->x + first))
-        atomic_store_explicit(&w->found, true, memory_order_relaxed);
-}
-
-bool gr_all_finite(int64_t count, const float *x) {
-    struct search work = {.kernels = gr_elementwise_kernels(), .count = count, .x = x};
-    if (count > 0)
-        gr_parallel(gr_pieces(count, SPAN), finite_chunk, &work);
-    return !work.found;
 }
 
 enum { PARTIAL_SUMS = 256 };

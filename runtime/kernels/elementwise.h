@@ -47,8 +47,6 @@ void gr_dropout_forward(int64_t count, float p, const uint32_t key[4], const flo
 void gr_dropout_backward(int64_t count, float p, const uint8_t *mask, const float *gy, float *gx,
                          bool accumulate);
 
-/* True when every float is finite. */
-bool gr_all_finite(int64_t count, const float *x);
 /* Sum of squares, in double, in fixed blocks (bit-stable for any thread count). */
 double gr_sum_squares(int64_t count, const float *x);
 

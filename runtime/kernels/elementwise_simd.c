@@ -228,20 +228,6 @@ static void softmax_backward(int64_t rows, int c, const float *y, const float *g
     }
 }
 
-static bool all_finite(int64_t count, const float *x) {
-    const int32_t exponent = 0x7f800000;
-    gr_ivec bad = {0};
-    int64_t i = 0;
-    for (; i + GR_W <= count; i += GR_W)
-        bad |= ((gr_ivec)gr_load(x + i) & exponent) == exponent;
-    if (i < count)
-        bad |= ((gr_ivec)gr_load_part(x + i, (int)(count - i)) & exponent) == exponent;
-    int32_t any = 0;
-    for (int lane = 0; lane < GR_W; lane++)
-        any |= bad[lane];
-    return any == 0;
-}
-
 static double sum_squares(int64_t count, const float *x) {
     enum { LANES = 16 }; /* the same at every level, so that the order of the sum is too */
     double lanes[LANES] = {0}, total = 0;
@@ -314,7 +300,6 @@ const struct gr_elementwise_kernels GR_SIMD_SYMBOL(gr_elementwise_kernels) = {
     .channel_multiply_backward = channel_multiply_backward,
     .softmax = softmax,
     .softmax_backward = softmax_backward,
-    .finite = all_finite,
     .sum_squares = sum_squares,
     .epilogue = epilogue,
     .transpose = transpose,

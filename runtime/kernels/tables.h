@@ -23,7 +23,6 @@ struct gr_elementwise_kernels {
     void (*softmax)(int64_t rows, int c, const float *x, float *y);
     void (*softmax_backward)(int64_t rows, int c, const float *y, const float *gy, float *gx,
                              bool accumulate);
-    bool (*finite)(int64_t count, const float *x);
     double (*sum_squares)(int64_t count, const float *x);
     /* y = f(y + bias[c] + residual) in place over rows of c floats; y and residual have rows ld apart. */
     void (*epilogue)(int64_t rows, int c, int ld, const struct gr_epilogue *epilogue, const float *residual,

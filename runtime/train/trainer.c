@@ -2,7 +2,7 @@
 
 #include "base/memory.h"
 #include "base/status.h"
-#include "base/threads.h"
+#include "kernels/elementwise.h"
 
 #include <math.h>
 #include <string.h>
@@ -32,15 +32,12 @@ struct gr_trainer {
     int target_count;
     struct statistic *statistics;
     int statistic_count;
-    double *partials; /* of the sum of squares of one gradient */
     double *losses;
     int loss_count;
     double norm;
     float lr;
     int64_t steps;
 };
-
-enum { NORM_CHUNK = 1 << 16 };
 
 int gr_trainer_create(struct gr_trainer **out, struct gr_network *net,
                       const struct gr_trainer_options *options) {
@@ -71,12 +68,10 @@ static void drop_plan(struct gr_trainer *trainer) {
     gr_plan_free(trainer->plan);
     gr_free(trainer->targets);
     gr_free(trainer->statistics);
-    gr_free(trainer->partials);
     gr_free(trainer->losses);
     trainer->plan = NULL;
     trainer->targets = NULL;
     trainer->statistics = NULL;
-    trainer->partials = NULL;
     trainer->losses = NULL;
     trainer->target_count = trainer->statistic_count = trainer->loss_count = 0;
 }
@@ -93,7 +88,6 @@ void gr_trainer_free(struct gr_trainer *trainer) {
 static int bind_targets(struct gr_trainer *trainer) {
     struct gr_param *const *params;
     struct gr_layer *const *layers;
-    int64_t largest = 1;
     int count = gr_plan_trained(trainer->plan, &params, &layers);
     if (count == 0)
         return gr_fail(GR_ERROR_OPTION, "nothing to train: every layer of %s is frozen", trainer->net->name);
@@ -102,17 +96,14 @@ static int bind_targets(struct gr_trainer *trainer) {
         return GR_ERROR_MEMORY;
     for (int i = 0; i < count; i++) {
         struct target *target = &trainer->targets[i];
-        int64_t size = gr_tensor_count(&params[i]->tensor);
-        largest = size > largest ? size : largest;
         target->param = params[i];
         target->layer = layers[i];
         GR_TRY(gr_optimizer_slot(trainer->optimizer, params[i], &target->slot));
     }
     trainer->target_count = count;
-    trainer->partials = gr_calloc((size_t)(largest / NORM_CHUNK + 1), sizeof *trainer->partials);
     trainer->loss_count = gr_plan_outputs(trainer->plan);
     trainer->losses = gr_calloc((size_t)trainer->loss_count, sizeof *trainer->losses);
-    return trainer->partials && trainer->losses ? GR_OK : GR_ERROR_MEMORY;
+    return trainer->losses ? GR_OK : GR_ERROR_MEMORY;
 }
 
 static int bind_statistics(struct gr_trainer *trainer) {
@@ -164,12 +155,6 @@ static int prepare(struct gr_trainer *trainer, int n, struct gr_shape input) {
     }
     trainer->capacity = capacity;
     trainer->input = input;
-    return GR_OK;
-}
-
-int gr_trainer_plan(struct gr_trainer *trainer, int n, struct gr_shape input, struct gr_plan **plan) {
-    GR_TRY(prepare(trainer, n, input));
-    *plan = trainer->plan;
     return GR_OK;
 }
 
@@ -230,36 +215,12 @@ static int losses(struct gr_trainer *trainer, int n, int k, const float *targets
     return GR_OK;
 }
 
-struct squares {
-    const float *values;
-    int64_t count;
-    double *partials;
-};
-
-static void squares_chunk(void *context, int64_t chunk, int worker) {
-    const struct squares *s = context;
-    int64_t first = chunk * NORM_CHUNK, last = first + NORM_CHUNK < s->count ? first + NORM_CHUNK : s->count;
-    double sum[4] = {0};
-    (void)worker;
-    for (; first + 4 <= last; first += 4)
-        for (int j = 0; j < 4; j++)
-            sum[j] += (double)s->values[first + j] * s->values[first + j];
-    for (; first < last; first++)
-        sum[0] += (double)s->values[first] * s->values[first];
-    s->partials[chunk] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
-}
-
 /* Global norm of all gradients; not finite as soon as one number of them is not. */
 static double gradient_norm(struct gr_trainer *trainer) {
     double sum = 0;
     for (int i = 0; i < trainer->target_count; i++) {
         const struct gr_param *param = trainer->targets[i].param;
-        struct squares s = {gr_plan_gradient(trainer->plan, param), gr_tensor_count(&param->tensor),
-                            trainer->partials};
-        int64_t chunks = (s.count + NORM_CHUNK - 1) / NORM_CHUNK;
-        gr_parallel(chunks, squares_chunk, &s);
-        for (int64_t j = 0; j < chunks; j++)
-            sum += trainer->partials[j];
+        sum += gr_sum_squares(gr_tensor_count(&param->tensor), gr_plan_gradient(trainer->plan, param));
     }
     return sqrt(sum);
 }

@@ -57,7 +57,5 @@ void gr_trainer_set_steps(struct gr_trainer *trainer, int64_t steps);
 struct gr_network *gr_trainer_network(const struct gr_trainer *trainer);
 struct gr_optimizer *gr_trainer_optimizer(const struct gr_trainer *trainer);
 const struct gr_trainer_options *gr_trainer_options(const struct gr_trainer *trainer);
-/* Compiles now for n photos of this shape, as the first step would; *plan is the trainer's. */
-int gr_trainer_plan(struct gr_trainer *trainer, int n, struct gr_shape input, struct gr_plan **plan);
 
 #endif
