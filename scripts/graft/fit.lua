@@ -405,6 +405,16 @@ local function keep_features(job, state)
    state.seconds = state.seconds + core.clock() - started
 end
 
+-- Gives up what holds the network: trainer and features. A second call does nothing.
+local function release(job)
+   for _, name in ipairs { "trainer", "features" } do
+      if job[name] then
+         job[name]:close()
+         job[name] = nil
+      end
+   end
+end
+
 -- graft.fit(net, data, options) -> run
 function fit.fit(net, d, options)
    require("graft.recipe").check_options()
@@ -448,13 +458,12 @@ function fit.fit(net, d, options)
    if resuming then
       run_folder.trim_metrics(folder, core.fit(), state.epoch)
    end
+   local guard <close> = setmetatable({}, { __close = function() -- luacheck: ignore 211
+      release(job) -- a fit that fails leaves the network free
+   end })
    keep_features(job, state)
    local interrupted = train(job, state, folder)
-   job.trainer:close()
-   if job.features then
-      job.features:close()
-      job.features = nil
-   end
+   release(job)
    if interrupted then
       core.hold_interrupt() -- what is left is quick; a second Ctrl-C ends the program at once
    end
