@@ -13,13 +13,12 @@
  * core.program                        true in build/graft, false as a module of another program
  * core.cpu                            "baseline", "avx2" or "avx512"
  * core.blas()                         text: the BLAS that is linked and its kernel
- * core.arguments                      list of the command line's words (program only)
  * core.seed([n]) -> n                 sets and gets the seed of every stream of this state (1 at the start)
  * core.fit([n]) -> n                  sets and gets the ordinal of the present fit (0 at the start)
  * core.threads([n]) -> n              sets (0: one a processor) and gets the number of threads
  * core.memory([limit]) -> {live=, peak=, blocks=, limit=}   bytes; `limit` sets one (0 lifts it)
  * core.reset_peak()
- * core.clock() -> seconds             monotonic; core.time() -> seconds since 1970, with a fraction
+ * core.clock() -> seconds             monotonic
  * core.interrupted() -> boolean       has Ctrl-C (or SIGTERM) come since core.clear_interrupt()?
  * core.clear_interrupt()              the prompt does so before each line
  * core.hold_interrupt()               it was heard: what still has to be done is not interrupted until clear_interrupt()
@@ -27,9 +26,6 @@
  * core.check_interrupt()              raises kind "interrupt" when it has
  * core.terminal(stream) -> columns|nil    "stdin", "stdout", "stderr"; nil when it is none
  * core.error(kind, message [, near [, usage]])  raises a graft error (err.usage: exit status 2); core.is_error(v) -> boolean
- * core.exit(status)                  ends the program with that status: raises {exit=status}, which main.c understands
- * core.class(type) -> metatable       of "network", "dataset", "set", "batch", "trainer", "weights", "tensor": the standard
- *                                     library adds its methods to __index (a table) there
  * core.nearest(word, list) -> string|nil
  * core.glob(pattern, name) -> boolean
  * core.format_bytes(n) core.format_seconds(n) core.format_count(n) core.printable(text) -> string
@@ -54,7 +50,6 @@
  * core.list(path) -> list             names in a folder, sorted by bytes, hidden ones left out
  * core.make_folder(path)              with its parents; core.remove(path); core.rename(from, to)
  * core.read(path [, limit]) -> text   core.write(path, text): whole or not at all (beside, fsync, rename)
- * core.absolute(path) -> path
  *
  * --- networks (bindings/network.c, network_build.c, network_run.c) ---
  * core.kinds() -> list of {name=, summary=, options={{name=, type=, required=, default=}, ...}}
@@ -66,11 +61,11 @@
  *   net:mark_aux(at, output, weight)  an auxiliary classifier that the architecture brings along
  *   net:set_classes(list); net:classes() -> list (empty when none); net:set_multilabel(b); net:multilabel() -> b
  * core.build(description [, seed]) -> net     from the table that net:describe() -> table gave
- *   net:name() net:head() net:output() -> string; net:set_name(s)     output: the layer that gives the logits
+ *   net:name() net:head() net:output() -> string     output: the layer that gives the logits
  *   net:input_shape() -> shape; net:output_shape() -> shape; net:stages() -> list
  *   net:defer()                       layers added from now on keep zeros until weights:apply, which draws what a file lacks
  *   net:set_size(n)                   photos of n x n pixels; the resize before the crop keeps its ratio
- *   net:preprocessing() -> table; net:set_preprocessing(table)     keys given replace those held
+ *   net:preprocessing() -> table
  *   net:metadata() -> table; net:set_metadata(key, text|nil)
  *   net:choose(patterns) -> list of layer names in network order
  *   net:layer_end(name) -> layer name   the layer whose output stands for a stage, subtree or layer
@@ -93,7 +88,6 @@
  *   net:step_gradient(x, gy) -> {gx=T, [tensor name]=T}     one training-mode forward and backward with the gradient gy of
  *                                     the logits: what tests and graft.nn.check compare
  *   net:close(); net:closed() -> boolean; net:version() -> integer that grows with every change; net:busy() -> boolean
- *   net:retain_plans(boolean)         false drops the compiled plans (memory)
  *
  * --- weights and models (bindings/weights.c) ---
  * core.weights(path [, {format=}]) -> weights     opened and checked; nothing of the file is executed
@@ -104,7 +98,7 @@
  *                                     names absent from `map` stay as they are; net is unchanged when it raises
  * core.save_weights(path, list of {name, T}, metadata|nil)       safetensors
  * core.save_model(net, path, {aux=boolean, metadata={}})         weights and architecture: a model file
- * core.snapshot(net [, trainable_only]) -> snapshot     a copy of its tensors; snapshot:update(net), :restore(net), :close()
+ * core.snapshot(net [, trainable_only]) -> snapshot     a copy of its tensors; snapshot:restore(net), :close()
  *   weights:model() -> net            the network whose architecture the file holds (kind "file" when it holds none)
  * core.load_model(path) -> net        raises kind "file" when it holds no architecture
  *
@@ -131,7 +125,7 @@
  *                tensors=true } -> iterator, nil, nil, closing value
  *        the iterator gives x [N,C,H,W], y [N,K], b; with tensors=false N, false, b. Columns of y: the network's classes when
  *        they are the data's in any order, else the data's
- *   b:files() b:classes() b:samples() b:epoch() b:count(); b:input(net) -> T, while b is the present batch of its loop
+ *   b:files() b:classes() b:epoch() b:count(); b:input(net) -> T, while b is the present batch of its loop
  *   augment: a preset's name, or a list of {kind="hflip", p=} {kind="random_resized_crop", scale=, ratio=} {kind="color_jitter",
  *            brightness=, contrast=, saturation=, hue=} {kind="rotation", degrees=} {kind="random_erasing", p=} {kind="mixup", alpha=}
  *
@@ -148,7 +142,7 @@
  * core.trainer(net, {optimizer=, loss=, schedule=, steps=, epoch_steps=, clip=, batch_size=, fit=, seed=, fixed_norms=}) -> trainer
  *   trainer:step(x, y [, b]) -> loss, {[aux layer]=loss}       x, y tensors; y may also be a list of class names
  *   trainer:step_batch(b [, what the loss gets]) -> the same   a batch of set:batches without a round trip through tensors
- *   trainer:lr() trainer:set_lr(lr) trainer:norm() trainer:steps() trainer:set_steps(n) trainer:net() trainer:close()
+ *   trainer:lr() trainer:norm() trainer:steps() trainer:net() trainer:close()
  *   trainer:use(features|nil)         step_batch takes batches of these features from now on
  *   trainer:logits(n) -> T            of the last step's n photos
  *   trainer:save(path [, record])     a checkpoint: weights, optimiser, step, and any table that JSON can hold

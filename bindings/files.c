@@ -31,15 +31,11 @@ static const char *path_argument(lua_State *L, int argument, const char *functio
     return path;
 }
 
-static void release_json(void *json) {
-    cJSON_Delete(json);
-}
-
 static int core_json(lua_State *L) {
     luaL_checkany(L, 1);
     bool indent = lua_toboolean(L, 2);
     cJSON *json = NULL;
-    void **held = graft_hold(L, release_json), **text = graft_hold(L, cJSON_free);
+    void **held = graft_hold_json(L), **text = graft_hold(L, cJSON_free);
     int status = graft_to_json(L, 1, &json);
     *held = json;
     graft_check_in(L, status, "core.json");
@@ -55,7 +51,7 @@ static int core_json(lua_State *L) {
 static int core_parse_json(lua_State *L) {
     const char *text = graft_string(L, 1, "core.parse_json", "the text"), *end = NULL;
     size_t length = lua_rawlen(L, 1);
-    void **held = graft_hold(L, release_json);
+    void **held = graft_hold_json(L);
     *held = cJSON_ParseWithLengthOpts(text, length + 1, &end, 1);
     if (!*held)
         return graft_fail(L, GR_ERROR_DATA, "core.parse_json: no JSON at byte %zu of %zu",
@@ -237,18 +233,6 @@ static int core_write(lua_State *L) {
     return 0;
 }
 
-static int core_absolute(lua_State *L) {
-    char here[PATH_MAX];
-    const char *path = path_argument(L, 1, "core.absolute");
-    if (path[0] == '/')
-        lua_pushstring(L, path);
-    else if (getcwd(here, sizeof here))
-        lua_pushfstring(L, "%s/%s", here, path);
-    else
-        return fail_file(L, path, "the present folder has no name");
-    return 1;
-}
-
 void graft_open_files(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"json", core_json},
@@ -265,7 +249,6 @@ void graft_open_files(lua_State *L) {
         {"rename", core_rename},
         {"read", core_read},
         {"write", core_write},
-        {"absolute", core_absolute},
         {NULL, NULL},
     };
     luaL_setfuncs(L, functions, 0);

@@ -322,17 +322,6 @@ static int batch_classes(lua_State *L) {
     return 1;
 }
 
-/* b:samples() -> numbers of the photos in their data set, from 1 */
-static int batch_samples(lua_State *L) {
-    const struct graft_batch *batch = graft_check_batch(L, 1, "b:samples");
-    lua_createtable(L, batch->n, 0);
-    for (int i = 0; i < batch->n; i++) {
-        lua_pushinteger(L, (lua_Integer)batch->samples[i] + 1);
-        lua_rawseti(L, -2, i + 1);
-    }
-    return 1;
-}
-
 static int batch_epoch(lua_State *L) {
     lua_pushinteger(L, (lua_Integer)graft_check_batch(L, 1, "b:epoch")->loader->epoch);
     return 1;
@@ -361,9 +350,8 @@ static int batch_input(lua_State *L) {
 void graft_open_loader(lua_State *L) {
     static const luaL_Reg loader_methods[] = {{"close", loader_close}, {NULL, NULL}};
     static const luaL_Reg batch_methods[] = {
-        {"files", batch_files}, {"classes", batch_classes}, {"samples", batch_samples},
-        {"epoch", batch_epoch}, {"count", batch_count},     {"input", batch_input},
-        {NULL, NULL},
+        {"files", batch_files}, {"classes", batch_classes}, {"epoch", batch_epoch},
+        {"count", batch_count}, {"input", batch_input},     {NULL, NULL},
     };
     graft_class(L, LOADER, loader_methods, loader_close);
     graft_class(L, BATCH, batch_methods, NULL);

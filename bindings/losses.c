@@ -87,10 +87,6 @@ static int lua_loss(void *payload, int head, int n, int k, const float *logits, 
 
 /* ---- descriptions ---- */
 
-static void release_json(void *json) {
-    cJSON_Delete(json);
-}
-
 /* Pushes a holder of the description as JSON without its kind, and returns the JSON. *kind is the table's
  * string. */
 static cJSON *read_description(lua_State *L, int index, const char *who, const char *what, const char **kind,
@@ -101,7 +97,7 @@ static cJSON *read_description(lua_State *L, int index, const char *who, const c
                    luaL_typename(L, index));
     index = lua_absindex(L, index);
     *kind = graft_field_string(L, index, who, "kind", "");
-    *slot = graft_hold(L, release_json);
+    *slot = graft_hold_json(L);
     int status = graft_to_json(L, index, &json);
     **slot = json;
     graft_check_in(L, status, who);

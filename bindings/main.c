@@ -76,8 +76,6 @@ static int run(lua_State *L) {
     char **argv = lua_touserdata(L, 2);
     struct graft_state *state = graft_state(L);
     state->program = true;
-    state->argument_count = argc > 0 ? argc - 1 : 0;
-    state->arguments = argv + 1;
     state->signal = &signal_came;
     luaL_openlibs(L);
     graft_install(L);
@@ -91,10 +89,11 @@ static int run(lua_State *L) {
     lua_pushliteral(L, "graft.cli");
     lua_call(L, 1, 1);
     lua_getfield(L, -1, "main");
-    luaL_checkstack(L, state->argument_count, "too many arguments");
-    for (int i = 0; i < state->argument_count; i++)
-        lua_pushstring(L, state->arguments[i]);
-    lua_call(L, state->argument_count, 1);
+    int words = argc > 0 ? argc - 1 : 0; /* after the program's name */
+    luaL_checkstack(L, words, "too many arguments");
+    for (int i = 1; i <= words; i++)
+        lua_pushstring(L, argv[i]);
+    lua_call(L, words, 1);
     return 1;
 }
 

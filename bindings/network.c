@@ -45,7 +45,8 @@ int graft_made_network(lua_State *L, int status, const char *who) {
     return 1;
 }
 
-void graft_forget_plans(struct graft_network *network) {
+/* Gives up the compiled plans. */
+static void forget_plans(struct graft_network *network) {
     for (int i = 0; i < GRAFT_PLANS; i++) {
         gr_plan_free(network->plans[i].plan);
         gr_free(network->plans[i].outputs);
@@ -55,7 +56,7 @@ void graft_forget_plans(struct graft_network *network) {
 
 static int network_free(lua_State *L) {
     struct graft_network *network = luaL_checkudata(L, 1, TYPE);
-    graft_forget_plans(network);
+    forget_plans(network);
     gr_network_free(network->net);
     network->net = NULL;
     return 0;
@@ -174,13 +175,9 @@ static int network_metadata(lua_State *L) {
     return 1;
 }
 
-static void release_json(void *json) {
-    cJSON_Delete(json);
-}
-
 static int network_describe(lua_State *L) {
     const struct gr_network *net = check(L, "net:describe");
-    void **held = graft_hold(L, release_json);
+    void **held = graft_hold_json(L);
     *held = gr_network_describe(net);
     if (!*held)
         return graft_raise(L);
@@ -205,7 +202,7 @@ static void set_boolean(lua_State *L, const char *key, bool value) {
 }
 
 static void push_options(lua_State *L, const struct gr_layer *layer) {
-    void **held = graft_hold(L, release_json);
+    void **held = graft_hold_json(L);
     *held = gr_options_write(layer->kind->options, layer->options);
     if (!*held)
         graft_raise(L);
@@ -483,7 +480,7 @@ static int core_build(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 2);
     uint64_t seed = (uint64_t)luaL_optinteger(L, 2, (lua_Integer)graft_state(L)->seed);
-    void **held = graft_hold(L, release_json);
+    void **held = graft_hold_json(L);
     struct graft_network *network = graft_new_network(L);
     int status = graft_to_json(L, 1, &json);
     *held = json;

@@ -34,13 +34,6 @@ struct graft_network *graft_check_network(lua_State *L, int index, const char *w
  * memory. Returns 1. The network is on top of the stack. */
 int graft_made_network(lua_State *L, int status, const char *who);
 
-/* Gives up the compiled plans. */
-void graft_forget_plans(struct graft_network *network);
-
-/* Runs photos x [N,C,H,W] through the network in inference mode and pushes the main classifier's logits. */
-int graft_push_logits(lua_State *L, struct graft_network *network, const struct gr_tensor *x,
-                      const char *who);
-
 /* Moves values between users' order [N,C,H,W] (or [N,C]) and the runtime's [N,H,W,C]. Neither raises. */
 int graft_to_inner(const struct gr_tensor *x, struct gr_shape shape, float *inner);
 int graft_from_inner(struct gr_tensor *out, int n, struct gr_shape shape, const float *inner);

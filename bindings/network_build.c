@@ -21,10 +21,6 @@ static int changed(lua_State *L, int status, const char *who) {
     return 1;
 }
 
-static void release_json(void *json) {
-    cJSON_Delete(json);
-}
-
 /* A layer by its exact name. */
 static struct gr_layer *find_layer(lua_State *L, const struct gr_network *net, const char *who,
                                    const char *name) {
@@ -49,7 +45,7 @@ static int network_add(lua_State *L) {
     const char *name = lua_isnoneornil(L, 3) ? NULL : graft_string(L, 3, "net:add", "the name");
     const char *const *names = graft_strings(L, 5, "net:add", "the inputs", &count);
     struct gr_layer **inputs = graft_scratch(L, (size_t)count, sizeof *inputs);
-    void **held = graft_hold(L, release_json);
+    void **held = graft_hold_json(L);
     for (int i = 0; i < count; i++)
         inputs[i] = find_layer(L, net, "net:add", names[i]);
     if (!lua_isnoneornil(L, 4)) {
@@ -105,17 +101,6 @@ static int network_set_multilabel(lua_State *L) {
     net->multilabel = lua_toboolean(L, 2);
     net->version++;
     return changed(L, GR_OK, "net:set_multilabel");
-}
-
-/* A field of the network's own text, replaced. */
-static int network_set_name(lua_State *L) {
-    struct gr_network *net = check(L, "net:set_name");
-    char *copy = gr_strdup(graft_string(L, 2, "net:set_name", "the name"));
-    if (!copy)
-        return graft_raise(L);
-    gr_free(net->name);
-    net->name = copy;
-    return changed(L, GR_OK, "net:set_name");
 }
 
 /* net:set_size(n): photos of n x n pixels */
@@ -177,12 +162,6 @@ void graft_preprocessing(lua_State *L, int index, const char *who, struct gr_pre
     for (int i = 0; i < 3; i++)
         if (!(out->std[i] > 0))
             graft_fail(L, GR_ERROR_OPTION, "%s: std must be above 0, got %g", who, (double)out->std[i]);
-}
-
-static int network_set_preprocessing(lua_State *L) {
-    struct gr_network *net = check(L, "net:set_preprocessing");
-    graft_preprocessing(L, 2, "net:set_preprocessing", &net->preprocessing);
-    return changed(L, GR_OK, "net:set_preprocessing");
 }
 
 static int network_set_source(lua_State *L) {
@@ -324,11 +303,9 @@ const luaL_Reg graft_network_building[] = {
     {"mark_aux", network_mark_aux},
     {"set_classes", network_set_classes},
     {"set_multilabel", network_set_multilabel},
-    {"set_name", network_set_name},
     {"defer", network_defer},
     {"set_size", network_set_size},
     {"set_metadata", network_set_metadata},
-    {"set_preprocessing", network_set_preprocessing},
     {"set_source", network_set_source},
     {"freeze", network_freeze},
     {"unfreeze", network_unfreeze},

@@ -183,11 +183,6 @@ static int forward(lua_State *L, struct graft_network *network, const struct gr_
     return 1;
 }
 
-int graft_push_logits(lua_State *L, struct graft_network *network, const struct gr_tensor *x,
-                      const char *who) {
-    return forward(L, network, x, NULL, 0, who);
-}
-
 /* Layers by name, each the end of a stage, subtree or itself. Pushes the array. */
 static struct gr_layer **check_layers(lua_State *L, int index, const struct gr_network *net, const char *who,
                                       int *count) {
@@ -214,22 +209,10 @@ static int network_forward(lua_State *L) {
     return forward(L, network, x, layers, count, "net:forward");
 }
 
-static int network_retain_plans(lua_State *L) {
-    struct graft_network *network = graft_check_network(L, 1, "net:retain_plans");
-    if (!lua_toboolean(L, 2))
-        graft_forget_plans(network);
-    lua_settop(L, 1);
-    return 1;
-}
-
 /* ---- explaining ---- */
 
 static void release_plan(void *plan) {
     gr_plan_free(plan);
-}
-
-static void release_json(void *json) {
-    cJSON_Delete(json);
 }
 
 /* net:plan{input=, capacity=, training=, layers=} -> {rows=, arena=, memory=} */
@@ -248,7 +231,7 @@ static int network_plan(lua_State *L) {
         request.input = graft_shape(L, -1, "net:plan");
     if (graft_field(L, 2, "layers"))
         request.outputs = check_layers(L, -1, network->net, "net:plan", &request.output_count);
-    void **held_plan = graft_hold(L, release_plan), **held_rows = graft_hold(L, release_json);
+    void **held_plan = graft_hold(L, release_plan), **held_rows = graft_hold_json(L);
     graft_check_in(L, gr_plan_create(&plan, network->net, &request), "net:plan");
     *held_plan = plan;
     *held_rows = gr_plan_explain(plan);
@@ -333,6 +316,8 @@ static int network_step_gradient(lua_State *L) {
 }
 
 const luaL_Reg graft_network_running[] = {
-    {"forward", network_forward},           {"plan", network_plan}, {"step_gradient", network_step_gradient},
-    {"retain_plans", network_retain_plans}, {NULL, NULL},
+    {"forward", network_forward},
+    {"plan", network_plan},
+    {"step_gradient", network_step_gradient},
+    {NULL, NULL},
 };

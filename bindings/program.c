@@ -85,10 +85,6 @@ static int core_clock(lua_State *L) {
     return push_clock(L, CLOCK_MONOTONIC);
 }
 
-static int core_time(lua_State *L) {
-    return push_clock(L, CLOCK_REALTIME);
-}
-
 static int core_interrupted(lua_State *L) {
     lua_pushboolean(L, graft_poll(L) != GR_OK);
     return 1;
@@ -150,14 +146,6 @@ static int core_error(lua_State *L) {
         lua_pushboolean(L, 1);
         lua_setfield(L, -2, "usage");
     }
-    return lua_error(L);
-}
-
-static int core_exit(lua_State *L) {
-    lua_Integer status = graft_integer(L, 1, "core.exit", "the exit status");
-    lua_createtable(L, 0, 1);
-    lua_pushinteger(L, status);
-    lua_setfield(L, -2, "exit");
     return lua_error(L);
 }
 
@@ -239,13 +227,6 @@ static int core_shuffle(lua_State *L) {
     return 1;
 }
 
-static int core_class(lua_State *L) {
-    lua_pushfstring(L, "graft.%s", graft_string(L, 1, "core.class", "the type"));
-    if (luaL_getmetatable(L, lua_tostring(L, -1)) == LUA_TNIL)
-        return graft_fail(L, GR_ERROR_NAME, "core.class: no type \"%s\"", lua_tostring(L, 1));
-    return 1;
-}
-
 void graft_open_program(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"seed", core_seed},
@@ -254,7 +235,6 @@ void graft_open_program(lua_State *L) {
         {"memory", core_memory},
         {"reset_peak", core_reset_peak},
         {"clock", core_clock},
-        {"time", core_time},
         {"interrupted", core_interrupted},
         {"check_interrupt", core_check_interrupt},
         {"clear_interrupt", core_clear_interrupt},
@@ -264,7 +244,6 @@ void graft_open_program(lua_State *L) {
         {"blas", core_blas},
         {"error", core_error},
         {"is_error", graft_core_is_error},
-        {"exit", core_exit},
         {"nearest", core_nearest},
         {"glob", core_glob},
         {"format_bytes", core_format_bytes},
@@ -273,7 +252,6 @@ void graft_open_program(lua_State *L) {
         {"printable", core_printable},
         {"random", core_random},
         {"shuffle", core_shuffle},
-        {"class", core_class},
         {NULL, NULL},
     };
     const struct graft_state *state = graft_state(L);
@@ -284,6 +262,4 @@ void graft_open_program(lua_State *L) {
     lua_setfield(L, -2, "program");
     lua_pushstring(L, gr_simd_name());
     lua_setfield(L, -2, "cpu");
-    graft_push_strings(L, (const char *const *)state->arguments, state->argument_count);
-    lua_setfield(L, -2, "arguments");
 }

@@ -30,28 +30,6 @@ int graft_made_tensor(lua_State *L, int status, const char *function) {
     return 1;
 }
 
-static int take_over(lua_State *L) {
-    struct gr_tensor *from = lua_touserdata(L, 1);
-    struct gr_tensor *tensor = graft_new_tensor(L);
-    *tensor = *from;
-    memset(from, 0, sizeof *from);
-    return 1;
-}
-
-void graft_push_tensor(lua_State *L, struct gr_tensor *tensor) {
-    bool made = false;
-    if (lua_checkstack(L, 4)) {
-        lua_pushcfunction(L, take_over);
-        lua_pushlightuserdata(L, tensor);
-        made = lua_pcall(L, 1, 1, 0) == LUA_OK;
-    }
-    if (!made) {
-        gr_tensor_release(tensor);
-        graft_fail(L, GR_ERROR_MEMORY, "no memory for a tensor");
-    }
-    graft_charge(L, gr_tensor_bytes(graft_test_tensor(L, -1)));
-}
-
 struct gr_tensor *graft_test_tensor(lua_State *L, int index) {
     return luaL_testudata(L, index, TYPE);
 }

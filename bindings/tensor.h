@@ -22,10 +22,6 @@ struct gr_tensor *graft_new_tensor(lua_State *L);
  * number of results. */
 int graft_made_tensor(lua_State *L, int status, const char *function);
 
-/* Pushes a tensor that takes over the reference in *tensor, which is left empty; nothing leaks if Lua has no
- * memory. */
-void graft_push_tensor(lua_State *L, struct gr_tensor *tensor);
-
 /* The tensor at `index`, valid as long as the userdata lives. Raises kind "option" when it is none, was
  * closed or was revoked; graft_tensor_argument says which function and argument (see bindings/error.h). */
 struct gr_tensor *graft_check_tensor(lua_State *L, int index);

@@ -256,23 +256,9 @@ static int trainer_norm(lua_State *L) {
     return 1;
 }
 
-static int trainer_set_lr(lua_State *L) {
-    const struct trainer *trainer = check(L, "trainer:set_lr");
-    graft_check(L,
-                gr_trainer_set_lr(trainer->trainer, (float)graft_number(L, 2, "trainer:set_lr", "the rate")));
-    return 0;
-}
-
 static int trainer_steps(lua_State *L) {
     lua_pushinteger(L, (lua_Integer)gr_trainer_steps(check(L, "trainer:steps")->trainer));
     return 1;
-}
-
-static int trainer_set_steps(lua_State *L) {
-    const struct trainer *trainer = check(L, "trainer:set_steps");
-    lua_Integer steps = graft_integer(L, 2, "trainer:set_steps", "the number");
-    gr_trainer_set_steps(trainer->trainer, steps > 0 ? steps : 0);
-    return 0;
 }
 
 static int trainer_net(lua_State *L) {
@@ -281,7 +267,8 @@ static int trainer_net(lua_State *L) {
     return 1;
 }
 
-/* trainer:logits() -> [N,K] of the last step's main classifier, a copy; nil before the first */
+/* trainer:logits(n) -> [n,K] of the last step's n photos from the main classifier, a copy; nil before the
+ * first */
 static int trainer_logits(lua_State *L) {
     const struct trainer *trainer = check(L, "trainer:logits");
     const float *logits = gr_trainer_logits(trainer->trainer);
@@ -299,17 +286,13 @@ static int trainer_logits(lua_State *L) {
 
 /* ---- checkpoints ---- */
 
-static void release_json(void *json) {
-    cJSON_Delete(json);
-}
-
 /* trainer:save(path [, record]): `record` is any table that JSON can hold */
 static int trainer_save(lua_State *L) {
     const struct trainer *trainer = check(L, "trainer:save");
     const char *path = graft_string(L, 2, "trainer:save", "the path");
     struct gr_progress progress = {.best = __builtin_nan("")};
     lua_settop(L, 3);
-    void **held = graft_hold(L, release_json);
+    void **held = graft_hold_json(L);
     if (!lua_isnil(L, 3)) {
         int status = graft_to_json(L, 3, &progress.record);
         *held = progress.record;
@@ -325,7 +308,7 @@ static int trainer_restore(lua_State *L) {
     const struct trainer *trainer = check(L, "trainer:restore");
     const char *path = graft_string(L, 2, "trainer:restore", "the path");
     struct gr_progress progress = {0};
-    void **held = graft_hold(L, release_json);
+    void **held = graft_hold_json(L);
     int status = gr_checkpoint_load(trainer->trainer, path, &progress);
     *held = status ? NULL : progress.record;
     graft_check(L, status);
@@ -422,7 +405,7 @@ static int core_evaluate(lua_State *L) {
     if (graft_field(L, 3, "progress"))
         evaluation.progress = lua_gettop(L);
     struct gr_result *result = new_result(L);
-    void **held = graft_hold(L, release_json);
+    void **held = graft_hold_json(L);
     graft_check(L, gr_evaluate(result, net, set, &options));
     *held = gr_result_describe(result, net);
     if (!*held)
@@ -449,8 +432,7 @@ static int core_interval(lua_State *L) {
 void graft_open_trainer(lua_State *L) {
     static const luaL_Reg methods[] = {
         {"step", trainer_step},       {"step_batch", trainer_step_batch},
-        {"lr", trainer_lr},           {"set_lr", trainer_set_lr},
-        {"steps", trainer_steps},     {"set_steps", trainer_set_steps},
+        {"lr", trainer_lr},           {"steps", trainer_steps},
         {"norm", trainer_norm},       {"logits", trainer_logits},
         {"net", trainer_net},         {"save", trainer_save},
         {"restore", trainer_restore}, {"use", trainer_use},

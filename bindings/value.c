@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arguments.h"
 #include "base/memory.h"
 #include "base/status.h"
 #include "base/text.h"
@@ -16,11 +17,20 @@ static const char ARRAY_TYPE[] = "graft.array";
 static const lua_Integer EXACT = (lua_Integer)1 << 53; /* whole numbers up to here are exact as doubles */
 static const lua_Integer PRINTED = 999999999999999;    /* cJSON prints 15 digits */
 
+static void release_json(void *json) {
+    cJSON_Delete(json);
+}
+
+void **graft_hold_json(lua_State *L) {
+    return graft_hold(L, release_json);
+}
+
 void graft_push_null(lua_State *L) {
     lua_pushlightuserdata(L, NULL);
 }
 
-void graft_mark_array(lua_State *L) {
+/* Marks the table at the top of the stack as an array, even when it is empty. */
+static void mark_array(lua_State *L) {
     luaL_newmetatable(L, ARRAY_TYPE);
     lua_setmetatable(L, -2);
 }
@@ -38,7 +48,7 @@ int graft_core_array(lua_State *L) {
     if (!lua_istable(L, 1))
         return graft_bad_argument(L, "core.array", 1, "the list", "a table");
     lua_settop(L, 1);
-    graft_mark_array(L);
+    mark_array(L);
     return 1;
 }
 
@@ -244,7 +254,7 @@ static int push(lua_State *L, const cJSON *json, int depth) {
                 lua_rawseti(L, -2, ++i);
         }
         if (cJSON_IsArray(json))
-            graft_mark_array(L);
+            mark_array(L);
     } else if (cJSON_IsString(json)) {
         lua_pushstring(L, json->valuestring);
     } else if (cJSON_IsBool(json)) {

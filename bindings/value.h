@@ -3,8 +3,8 @@
  *   Lua                                   JSON
  *   table with [1], or marked as array    array (holes are an error)
  *   other table (string keys only)        object, keys in byte order
- *   string, boolean                       the same; a string must be UTF-8 to be valid JSON, and is not
- * checked number                                integers exactly (long ones as raw items); not finite: null
+ *   string, boolean                       the same; that a string is UTF-8 is not checked
+ *   number                                integers exactly (long ones as raw items); not finite: null
  *   core.null (a light userdata NULL)     null
  *
  * Tables may be nested GRAFT_VALUE_DEPTH deep, which also ends cycles. */
@@ -25,8 +25,9 @@ int graft_to_json(lua_State *L, int index, cJSON **out);
  * nothing; on failure (memory, depth) a status comes back and nothing was pushed. */
 int graft_from_json(lua_State *L, const cJSON *json);
 
-/* Marks the table at the top of the stack as an array, even when it is empty. */
-void graft_mark_array(lua_State *L);
+/* A slot for a document in a userdata that is pushed, as graft_hold gives it: the collector deletes it. */
+void **graft_hold_json(lua_State *L);
+
 /* Pushes core.null. */
 void graft_push_null(lua_State *L);
 

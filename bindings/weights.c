@@ -105,15 +105,11 @@ static int weights_metadata(lua_State *L) {
     return 1;
 }
 
-static void release_json(void *json) {
-    cJSON_Delete(json);
-}
-
 /* weights:record() -> what trainer:save was given with this checkpoint; nil when it is none */
 static int weights_record(lua_State *L) {
     const struct gr_weights *list = check(L, "weights:record");
     const char *text = gr_weights_get(list, "graft.training");
-    void **held = graft_hold(L, release_json);
+    void **held = graft_hold_json(L);
     *held = text ? cJSON_Parse(text) : NULL;
     const cJSON *record = cJSON_GetObjectItemCaseSensitive(*held, "record");
     if (!record)
@@ -329,12 +325,6 @@ static int core_snapshot(lua_State *L) {
     return 1;
 }
 
-static int snapshot_update(lua_State *L) {
-    struct gr_snapshot *snapshot = check_snapshot(L, "snapshot:update");
-    graft_check(L, gr_snapshot_update(snapshot, graft_check_network(L, 2, "snapshot:update")->net));
-    return 0;
-}
-
 static int snapshot_restore(lua_State *L) {
     const struct gr_snapshot *snapshot = check_snapshot(L, "snapshot:restore");
     graft_check(L, gr_snapshot_restore(snapshot, graft_check_network(L, 2, "snapshot:restore")->net));
@@ -356,7 +346,6 @@ void graft_open_weights(lua_State *L) {
         {NULL, NULL},
     };
     static const luaL_Reg snapshot_methods[] = {
-        {"update", snapshot_update},
         {"restore", snapshot_restore},
         {"close", snapshot_close},
         {NULL, NULL},

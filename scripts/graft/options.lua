@@ -26,9 +26,7 @@ local words = { folder = "DIR", file = "FILE", integer = "N", number = "X", stri
 
 -- A mistake on the command line: exit status 2.
 function options.usage(message, near)
-   local _, failure = pcall(core.error, "option", message, near)
-   failure.usage = true
-   error(failure, 0)
+   core.error("option", message, near, true)
 end
 
 local function flag(name)
