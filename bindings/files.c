@@ -158,16 +158,15 @@ static int make_folders(char *path) {
             continue;
         char kept = *slash;
         *slash = 0;
-        if (mkdir(path, 0777) != 0 && errno != EEXIST && (stat(path, &info) != 0 || !S_ISDIR(info.st_mode)))
+        int why = mkdir(path, 0777) == 0 ? 0 : errno;
+        if (why && (stat(path, &info) != 0 || !S_ISDIR(info.st_mode))) { /* what is there already is fine */
+            errno = why == EEXIST ? ENOTDIR : why;
             return -1;
+        }
         *slash = kept;
         if (!kept)
-            break;
+            return 0;
     }
-    if (stat(path, &info) != 0)
-        return -1;
-    errno = ENOTDIR;
-    return S_ISDIR(info.st_mode) ? 0 : -1;
 }
 
 static int core_make_folder(lua_State *L) {

@@ -176,7 +176,10 @@ end
 
 -- By name, or by what the file starts with.
 local function looks_like_weights(path)
-   local file <close> = assert(io.open(path, "rb"))
+   local file <close>, reason = io.open(path, "rb")
+   if not file then
+      core.error("file", (reason:gsub("^.*: ", path .. ": cannot be opened: ")))
+   end
    local head = file:read(9) or ""
    return path:match("%.safetensors$") or path:match("%.pth?$") or head:match("^PK") or head:match("^\128\2")
       or head:sub(9) == "{"
