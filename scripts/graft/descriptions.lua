@@ -70,7 +70,7 @@ local function make(name)
       end
       if values.lr and not (values.lr > 0 and values.lr < math.huge) then
          core.error("option", ("%s: lr must be above 0, got %s; to leave layers as they are, freeze them with "
-            .. 'net:freeze("...")'):format(who, show(values.lr)), "freeze")
+            .. 'net:freeze("...")'):format(who, show(values.lr)))
       end
       local text = describe(name, values)
       return setmetatable({}, {
