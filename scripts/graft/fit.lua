@@ -481,7 +481,9 @@ function fit.fit(net, d, options)
 end
 
 -- graft.fine_tune(net, data, {epochs=}): the usual two phases. The new head alone first, then everything with the
--- pretrained layers at one tenth of the rate.
+-- pretrained layers at one tenth of the rate. The statistics of batch norms stay those of the pretraining: a few hundred
+-- photos in small batches would replace them by worse ones; and gradients are clipped, since some pretrained networks scale
+-- a layer's output a hundredfold.
 local fine_keys = { epochs = "integer", batch_size = "integer", lr = "number", augment = { "string", "table" },
    out = "string" }
 
@@ -500,8 +502,8 @@ function fit.fine_tune(net, d, options)
    net:freeze("body")
    fit.fit(net, d, { name = "head", epochs = math.max(1, epochs // 4), batch_size = options.batch_size, optimizer = sgd,
       out = options.out })
-   net:unfreeze("body"):lr_scale { { "*", 1 / 10 }, { "head", 1 } }
-   return fit.fit(net, d, { name = "all", epochs = epochs, batch_size = options.batch_size, optimizer = sgd,
+   net:unfreeze { "body", bn = "fixed" }:lr_scale { { "*", 1 / 10 }, { "head", 1 } }
+   return fit.fit(net, d, { name = "all", epochs = epochs, batch_size = options.batch_size, optimizer = sgd, clip = 1,
       augment = options.augment or "none", schedule = descriptions.schedule.one_cycle { warmup = 0.3 },
       out = options.out })
 end

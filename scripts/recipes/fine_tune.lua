@@ -14,6 +14,8 @@ local opt = graft.options {
    epochs = 12,
    batch_size = 32,
    lr = 0.01,
+   bn = { type = "choice", choices = { "fixed", "train" }, default = "fixed",
+      help = "batch norm statistics: of the pretraining, or learnt anew (many photos)" },
    augment = { type = "choice", choices = { "none", "light", "standard" }, default = "none",
       help = "random crops and flips in the second phase" },
 }
@@ -25,13 +27,14 @@ local sgd = graft.sgd { lr = opt.lr, momentum = 0.9, weight_decay = 1e-4 }
 
 graft.fit(net, d, { name = "head", epochs = opt.head_epochs, batch_size = batch_size, optimizer = sgd })
 
-net:unfreeze("body"):lr_scale { { "*", 1 / 10 }, { "head", 1 } }
+net:unfreeze { "body", bn = opt.bn }:lr_scale { { "*", 1 / 10 }, { "head", 1 } }
 
 print(graft.fit(net, d, {
    name = "all",
    epochs = opt.epochs,
    batch_size = batch_size,
    augment = opt.augment,
+   clip = 1, -- some pretrained networks scale a layer's output a hundredfold
    optimizer = sgd,
    schedule = graft.one_cycle { warmup = 0.3 },
 }))
