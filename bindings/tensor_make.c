@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "arguments.h"
 #include "base/status.h"
 #include "error.h"
 #include "state.h"
@@ -94,6 +95,8 @@ int graft_tensor_call(lua_State *L) {
     return 1;
 }
 
+static const int64_t MOST_LISTS = 1 << 27; /* entries of a nested list */
+
 static void push_nest(lua_State *L, const struct gr_tensor *tensor, int dim, int64_t offset,
                       lua_Integer add) {
     if (dim == tensor->rank) {
@@ -111,6 +114,12 @@ static void push_nest(lua_State *L, const struct gr_tensor *tensor, int dim, int
 }
 
 void graft_push_nested(lua_State *L, const struct gr_tensor *tensor, lua_Integer add) {
+    int64_t lists = 1; /* a tensor without elements may still have very many rows */
+    for (int d = 0; d < tensor->rank && tensor->shape[d] > 0 && lists <= MOST_LISTS; d++)
+        lists = tensor->shape[d] > MOST_LISTS ? MOST_LISTS + 1 : lists * tensor->shape[d];
+    if (lists > MOST_LISTS)
+        graft_fail(L, GR_ERROR_LIMIT, "tensor: a nested list of more than %lld entries is too long",
+                   (long long)MOST_LISTS);
     luaL_checkstack(L, GR_MAX_RANK + 4, "a nested list");
     push_nest(L, tensor, 0, tensor->offset, add);
 }
@@ -256,7 +265,7 @@ static const struct gr_tensor **tensor_list(lua_State *L, const char *function, 
     lua_Unsigned n = lua_rawlen(L, 1);
     if (n == 0)
         graft_fail(L, GR_ERROR_OPTION, "%s: the list of tensors is empty", function);
-    const struct gr_tensor **list = lua_newuserdatauv(L, (size_t)n * sizeof *list, 0);
+    const struct gr_tensor **list = graft_scratch(L, n, sizeof *list);
     for (lua_Unsigned i = 0; i < n; i++) {
         lua_rawgeti(L, 1, (lua_Integer)i + 1);
         list[i] = graft_test_tensor(L, -1);

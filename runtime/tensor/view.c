@@ -182,6 +182,9 @@ int gr_tensor_expand(struct gr_tensor *out, const struct gr_tensor *tensor, int 
     int64_t count;
     GR_TRY(gr_tensor_check(tensor));
     GR_TRY(gr_shape_count(rank, shape, &count));
+    if (count > GR_MOST_EXPANDED)
+        return gr_fail(GR_ERROR_LIMIT, "an expanded view of shape %s has more than %lld elements",
+                       gr_format_shape(rank, shape, to), (long long)GR_MOST_EXPANDED);
     struct gr_tensor view = *tensor;
     int added = rank - tensor->rank;
     bool fits = added >= 0;

@@ -19,7 +19,9 @@ int gr_tensor_transpose(struct gr_tensor *out, const struct gr_tensor *tensor, i
  * gr_tensor_view refuses (GR_ERROR_SHAPE) when the strides do not allow it; gr_tensor_reshape copies then. */
 int gr_tensor_view(struct gr_tensor *out, const struct gr_tensor *tensor, int rank, const int64_t *shape);
 int gr_tensor_reshape(struct gr_tensor *out, const struct gr_tensor *tensor, int rank, const int64_t *shape);
-/* Repeats dimensions of size 1, and new ones in front, without copying. Such a view cannot be written to. */
+/* Repeats dimensions of size 1, and new ones in front, without copying. Such a view cannot be written to. It
+ * costs no memory, but each use of it costs time: GR_ERROR_LIMIT beyond this many elements. */
+#define GR_MOST_EXPANDED ((int64_t)1 << 31)
 int gr_tensor_expand(struct gr_tensor *out, const struct gr_tensor *tensor, int rank, const int64_t *shape);
 /* Puts in a dimension of size 1 (dim 0..rank), or takes one out. */
 int gr_tensor_unsqueeze(struct gr_tensor *out, const struct gr_tensor *tensor, int dim);
