@@ -9,7 +9,10 @@
 #include "error.h"
 #include "state.h"
 
-enum { GROWTH = 32 << 20 }; /* bytes of ours that may pile up between whole collections */
+enum {
+    GROWTH = 32 << 20, /* bytes of ours that may pile up between whole collections */
+    MAX_CALLBACKS = 8, /* each has a Lua stack of its own, all of them share the C stack */
+};
 
 static const char HOLDER[] = "graft.holder";
 
@@ -97,10 +100,22 @@ void graft_known(lua_State *L, int index, const char *who, const char *const *kn
 bool graft_field(lua_State *L, int index, const char *key) {
     if (lua_isnoneornil(L, index))
         return false;
-    if (lua_getfield(L, index, key) != LUA_TNIL)
+    if (!lua_istable(L, index))
+        graft_fail(L, GR_ERROR_OPTION, "the options must be a table, got a %s", luaL_typename(L, index));
+    index = lua_absindex(L, index);
+    lua_pushstring(L, key);
+    if (lua_rawget(L, index) != LUA_TNIL) /* raw: what a metamethod gives, nothing keeps alive */
         return true;
     lua_pop(L, 1);
     return false;
+}
+
+/* The string at the top of the stack, which the runtime will read up to its first NUL. */
+static const char *whole_string(lua_State *L, const char *who, const char *what) {
+    const char *text = lua_tostring(L, -1);
+    if (strlen(text) != lua_rawlen(L, -1))
+        graft_fail(L, GR_ERROR_OPTION, "%s: %s cannot hold a NUL byte", who, what);
+    return text;
 }
 
 static void wrong_type(lua_State *L, const char *who, const char *key, const char *wanted) {
@@ -153,7 +168,7 @@ const char *graft_field_string(lua_State *L, int index, const char *who, const c
         return otherwise;
     if (lua_type(L, -1) != LUA_TSTRING)
         wrong_type(L, who, key, "a string");
-    const char *value = lua_tostring(L, -1);
+    const char *value = whole_string(L, who, key);
     lua_pop(L, 1);
     return value;
 }
@@ -182,8 +197,10 @@ int graft_field_numbers(lua_State *L, int index, const char *who, const char *ke
 const char *const *graft_strings(lua_State *L, int index, const char *who, const char *what, int *count) {
     index = lua_absindex(L, index);
     if (lua_type(L, index) == LUA_TSTRING) {
-        const char **one = graft_scratch(L, 1, sizeof *one);
-        one[0] = lua_tostring(L, index);
+        lua_pushvalue(L, index);
+        const char *only = whole_string(L, who, what), **one = graft_scratch(L, 1, sizeof *one);
+        lua_remove(L, -2);
+        one[0] = only;
         *count = 1;
         return one;
     }
@@ -198,7 +215,7 @@ const char *const *graft_strings(lua_State *L, int index, const char *who, const
         if (lua_rawgeti(L, index, (lua_Integer)i + 1) != LUA_TSTRING)
             graft_fail(L, GR_ERROR_OPTION, "%s: %s: entry %d must be a string, got a %s", who, what,
                        (int)i + 1, luaL_typename(L, -1));
-        strings[i] = lua_tostring(L, -1);
+        strings[i] = whole_string(L, who, what);
         lua_pop(L, 1);
     }
     *count = (int)n;
@@ -260,7 +277,7 @@ static int no_method(lua_State *L) {
     return graft_no_field(L, lua_tostring(L, lua_upvalueindex(1)), lua_tostring(L, 2), names, n);
 }
 
-void graft_class(lua_State *L, const char *type, const luaL_Reg *methods, lua_CFunction close) {
+void graft_class(lua_State *L, const char *type, const luaL_Reg *methods, lua_CFunction collect) {
     if (!luaL_newmetatable(L, type)) {
         lua_pop(L, 1);
         return;
@@ -272,14 +289,44 @@ void graft_class(lua_State *L, const char *type, const luaL_Reg *methods, lua_CF
     lua_pushcclosure(L, no_method, 1);
     lua_setfield(L, -2, "__index");
     lua_setmetatable(L, -2);
-    lua_setfield(L, -2, "__index");
-    if (close) {
-        lua_pushcfunction(L, close);
-        lua_setfield(L, -2, "__gc");
-        lua_pushcfunction(L, close);
-        lua_setfield(L, -2, "__close");
+    for (const luaL_Reg *each = methods; each->name; each++) {
+        if (strcmp(each->name, "close") != 0)
+            continue;
+        lua_pushcfunction(L, each->func);
+        lua_setfield(L, -3, "__close");
     }
+    lua_setfield(L, -2, "__index");
+    if (collect) {
+        lua_pushcfunction(L, collect);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_pushstring(L, type); /* what getmetatable gives: a script must not reach __gc */
+    lua_setfield(L, -2, "__metatable");
     lua_pop(L, 1);
+}
+
+bool graft_in_finalizer(lua_State *L) {
+    return lua_gc(L, LUA_GCCOUNT) < 0; /* the collector is at work: it answers nothing */
+}
+
+void graft_no_finalizer(lua_State *L, const char *who) {
+    if (graft_in_finalizer(L))
+        graft_fail(L, GR_ERROR_OPTION, "%s cannot be called from a finalizer (__gc)", who);
+}
+
+int graft_callback(lua_State *L, int arguments, int results) {
+    struct graft_state *state = graft_state(L);
+    if (state->callbacks >= MAX_CALLBACKS) {
+        lua_pop(L, arguments + 1);
+        gr_fail(GR_ERROR_LIMIT, "functions of layers and losses call each other more than %d deep",
+                MAX_CALLBACKS);
+        graft_push_error(L);
+        return LUA_ERRRUN;
+    }
+    state->callbacks++;
+    int status = lua_pcall(L, arguments, results, 0);
+    state->callbacks--;
+    return status;
 }
 
 void graft_charge(lua_State *L, size_t bytes) {

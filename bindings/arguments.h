@@ -33,7 +33,8 @@ const char *graft_field_string(lua_State *L, int index, const char *who, const c
                                const char *otherwise);
 /* Numbers of a list field into out[]; returns how many (0 when absent), at most `most`. */
 int graft_field_numbers(lua_State *L, int index, const char *who, const char *key, float *out, int most);
-/* Pushes the field and returns true, or pushes nothing and returns false when it is absent. */
+/* Pushes the field and returns true, or pushes nothing and returns false when it is absent. Metamethods are
+ * not asked: a string that only they know would live for nobody. */
 bool graft_field(lua_State *L, int index, const char *key);
 
 /* A string, or a list of strings, as an array that is pushed as a userdata (one stack slot, even when the
@@ -45,9 +46,17 @@ void graft_push_strings(lua_State *L, const char *const *strings, int count);
 struct gr_shape graft_shape(lua_State *L, int index, const char *who);
 void graft_push_shape(lua_State *L, struct gr_shape shape);
 
-/* Adds functions to a metatable whose __index is a table of `methods` and which closes by `close`; unknown
- * fields raise with the nearest method. Pushes nothing. `type` is "graft.network". */
-void graft_class(lua_State *L, const char *type, const luaL_Reg *methods, lua_CFunction close);
+/* Adds functions to a metatable whose __index is a table of `methods`; unknown fields raise with the nearest
+ * method. A method "close" serves <close> variables too; `collect` is the finalizer, and scripts cannot reach
+ * it. Pushes nothing. `type` is "graft.network". */
+void graft_class(lua_State *L, const char *type, const luaL_Reg *methods, lua_CFunction collect);
+/* Finalizers that a script wrote run wherever Lua allocates, so also while a function of ours holds pointers:
+ * what closes or changes an object or runs it must not be called there. A method that closes leaves the
+ * object to the collector then. */
+bool graft_in_finalizer(lua_State *L);
+void graft_no_finalizer(lua_State *L, const char *who);
+/* lua_pcall for a function that the runtime called back: counts how deep such calls are. */
+int graft_callback(lua_State *L, int arguments, int results);
 /* Tells the collector about memory that it does not see. */
 void graft_charge(lua_State *L, size_t bytes);
 

@@ -15,10 +15,11 @@ static const char TYPE[] = "graft.kind";
 
 enum { USER_LAYER = 1, USER_THREAD, USER_SAVED, USER_ROLES, USER_VALUES = 4 };
 
-/* User values: the table given to register_layer; the thread that callbacks run in; what forward saved for
- * backward, by use; the texts of roles. The runtime calls back with this as payload. */
+/* User values: the table given to register_layer; a thread to make others from; what forward saved for
+ * backward, by use; the texts of roles. The runtime calls back with this as payload, which is its key in the
+ * registry too. */
 struct kind {
-    lua_State *thread; /* its stack holds this userdata at 1 */
+    lua_State *thread;
     char *name;
     bool registered;
 };
@@ -27,6 +28,7 @@ struct kind {
 
 struct job {
     struct kind *kind;
+    lua_State *thread;
     const cJSON *options;
     int inputs;
     const struct gr_shape *in;
@@ -36,14 +38,34 @@ struct job {
     const struct gr_custom_pass *pass; /* of forward and backward */
 };
 
+/* Makes the thread of a job; the registry keeps it under the job's address. */
+static int make_thread(lua_State *T) {
+    struct job *job = lua_touserdata(T, 1);
+    job->thread = lua_newthread(T);
+    luaL_checkstack(job->thread, 8, "a layer's function");
+    lua_rawsetp(T, LUA_REGISTRYINDEX, job);
+    return 0;
+}
+
+/* Each call has a thread of its own: calls may be nested, and a script that keeps coroutine.running() of one
+ * may do with it what it likes afterwards. */
 static int run(struct kind *kind, lua_CFunction function, struct job *job) {
-    lua_State *T = kind->thread;
-    if (!lua_checkstack(T, 8))
+    if (!lua_checkstack(kind->thread, 4))
         return gr_fail(GR_ERROR_MEMORY, "no memory to call a layer written in Lua");
+    lua_pushcfunction(kind->thread, make_thread);
+    lua_pushlightuserdata(kind->thread, job);
+    if (lua_pcall(kind->thread, 1, 0, 0) != LUA_OK) {
+        lua_pop(kind->thread, 1);
+        return gr_fail(GR_ERROR_MEMORY, "no memory to call a layer written in Lua");
+    }
+    lua_State *T = job->thread;
     lua_pushcfunction(T, function);
     lua_pushlightuserdata(T, job);
-    lua_pushvalue(T, 1); /* the kind */
-    return lua_pcall(T, 2, 0, 0) == LUA_OK ? GR_OK : graft_keep_error(T);
+    lua_rawgetp(T, LUA_REGISTRYINDEX, kind);
+    int status = graft_callback(T, 2, 0) == LUA_OK ? GR_OK : graft_keep_error(T);
+    lua_pushnil(T);
+    lua_rawsetp(T, LUA_REGISTRYINDEX, job);
+    return status;
 }
 
 /* In a job's function: pushes the layer's table (index 3) and returns the job. */
@@ -111,11 +133,13 @@ static void read_spec(lua_State *T, const struct job *job, int roles, struct gr_
     *spec = (struct gr_param_spec){.rank = (int)rank, .init = values[k], .fan_in = 1, .fan_out = 1};
     for (int d = 0; d < spec->rank; d++) {
         lua_rawgeti(T, -1, d + 1);
-        spec->shape[d] = luaL_checkinteger(T, -1);
+        int whole = 0;
+        spec->shape[d] = lua_tointegerx(T, -1, &whole);
         lua_pop(T, 1);
-        if (spec->shape[d] < 1 || spec->shape[d] > 1 << 24)
-            graft_fail(T, GR_ERROR_SHAPE, "layer kind %s: parameter %s: sizes must be 1 or more",
-                       job->kind->name, name);
+        if (!whole || spec->shape[d] < 1 || spec->shape[d] > 1 << 24)
+            graft_fail(T, GR_ERROR_SHAPE,
+                       "layer kind %s: parameter %s: sizes must be whole numbers from 1 on", job->kind->name,
+                       name);
         if (d > 0)
             spec->fan_in = (int)(spec->fan_in * spec->shape[d] & 0x3fffffff);
     }
@@ -139,7 +163,9 @@ static int call_parameters(lua_State *T) {
     }
     if (lua_isnil(T, -1))
         return 0;
-    luaL_checktype(T, -1, LUA_TTABLE);
+    if (!lua_istable(T, -1))
+        return graft_fail(T, GR_ERROR_OPTION, "layer kind %s: parameters must be a list, got a %s",
+                          job->kind->name, luaL_typename(T, -1));
     int list = lua_gettop(T);
     for (lua_Integer i = 1; lua_rawgeti(T, list, i) == LUA_TTABLE; i++) {
         if (i > GR_MAX_PARAMS)
@@ -362,26 +388,32 @@ static int kind_close(lua_State *L) {
     return 0;
 }
 
+/* The runtime does not know this one (any more). */
+static void forget(lua_State *L, struct kind *kind) {
+    kind->registered = false;
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, kind);
+}
+
 /* core.register_layer{kind=, shape=, parameters=, forward=, backward=, pure=} */
 static int core_register_layer(lua_State *L) {
     static const char who[] = "graft.nn.layer";
     static const char *const known[] = {"kind",     "shape",   "parameters", "forward",
                                         "backward", "options", "pure",       NULL};
-    luaL_checktype(L, 1, LUA_TTABLE);
+    if (!lua_istable(L, 1))
+        return graft_bad_argument(L, who, 1, "the layer", "a table {kind=, forward=, ...}");
+    lua_settop(L, 1);
     graft_known(L, 1, who, known);
     const char *name = graft_field_string(L, 1, who, "kind", NULL);
-    lua_getfield(L, 1, "forward");
-    if (!name || !lua_isfunction(L, -1))
+    if (!name || !graft_field(L, 1, "forward") || !lua_isfunction(L, -1))
         return graft_fail(L, GR_ERROR_OPTION, "%s: kind, a name, and forward, a function, are required", who);
-    bool backward = lua_getfield(L, 1, "backward") == LUA_TFUNCTION;
+    bool backward = graft_field(L, 1, "backward") && lua_isfunction(L, -1);
     struct kind *kind = lua_newuserdatauv(L, sizeof *kind, USER_VALUES);
     *kind = (struct kind){0};
     luaL_setmetatable(L, TYPE);
     lua_pushvalue(L, 1);
     lua_setiuservalue(L, -2, USER_LAYER);
     kind->thread = lua_newthread(L);
-    lua_pushvalue(L, -2);
-    lua_xmove(L, kind->thread, 1);
     lua_setiuservalue(L, -2, USER_THREAD);
     lua_newtable(L);
     lua_setiuservalue(L, -2, USER_SAVED);
@@ -390,12 +422,6 @@ static int core_register_layer(lua_State *L) {
     kind->name = gr_strdup(name);
     if (!kind->name)
         return graft_raise(L);
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, "graft.kinds");
-    if (lua_getfield(L, -1, name) != LUA_TNIL)
-        ((struct kind *)lua_touserdata(L, -1))->registered = false; /* the new one takes its place */
-    lua_pop(L, 1);
-    lua_pushvalue(L, -2);
-    lua_setfield(L, -2, name);
     struct gr_custom_kind custom = {
         .name = kind->name,
         .payload = kind,
@@ -405,8 +431,19 @@ static int core_register_layer(lua_State *L) {
         .forward = custom_forward,
         .backward = backward ? custom_backward : NULL,
     };
-    graft_check(L, gr_custom_register(&custom));
-    kind->registered = true;
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, "graft.kinds");
+    lua_pushvalue(L, -2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, kind);
+    int status = gr_custom_register(&custom);
+    kind->registered = !status;
+    if (status)
+        forget(L, kind);
+    graft_check(L, status);
+    if (lua_getfield(L, -1, name) != LUA_TNIL)
+        forget(L, lua_touserdata(L, -1)); /* the new one takes its place */
+    lua_pop(L, 1);
+    lua_pushvalue(L, -2);
+    lua_setfield(L, -2, name);
     return 0;
 }
 

@@ -15,7 +15,7 @@ static const char *const set_names[] = {"train", "val", "test", NULL};
 
 static struct graft_dataset *new_dataset(lua_State *L) {
     struct graft_dataset *dataset = lua_newuserdatauv(L, sizeof *dataset, 2);
-    *dataset = (struct graft_dataset){0};
+    *dataset = (struct graft_dataset){.owner = dataset};
     luaL_setmetatable(L, DATASET);
     return dataset;
 }
@@ -24,12 +24,12 @@ static struct graft_dataset *check(lua_State *L, int index, const char *who) {
     struct graft_dataset *dataset = luaL_testudata(L, index, DATASET);
     if (!dataset)
         graft_bad_argument(L, who, index, "the data", "a data set");
-    if (!dataset->data)
+    if (!dataset->data || !dataset->owner->data)
         graft_fail(L, GR_ERROR_OPTION, "%s: this data set was closed", who);
     return dataset;
 }
 
-static int dataset_free(lua_State *L) {
+static int dataset_collect(lua_State *L) {
     struct graft_dataset *dataset = luaL_checkudata(L, 1, DATASET);
     if (!dataset->shared)
         gr_data_free(dataset->data);
@@ -38,10 +38,14 @@ static int dataset_free(lua_State *L) {
 }
 
 static int dataset_close(lua_State *L) {
-    const struct graft_dataset *dataset = luaL_checkudata(L, 1, DATASET);
+    const struct graft_dataset *dataset = luaL_testudata(L, 1, DATASET);
+    if (!dataset)
+        return graft_bad_argument(L, "data:close", 1, "the data", "a data set");
+    if (graft_in_finalizer(L))
+        return 0;
     if (dataset->loaders > 0)
         return graft_fail(L, GR_ERROR_OPTION, "data:close: a loop over its batches is still running");
-    return dataset_free(L);
+    return dataset_collect(L);
 }
 
 static const char *const common[] = {"val", "classes", "size", "on_bad", "max_skip", NULL};
@@ -130,7 +134,8 @@ static int core_data_idx(lua_State *L) {
 
 static int core_data_list(lua_State *L) {
     static const char who[] = "graft.data.list";
-    luaL_checktype(L, 1, LUA_TTABLE);
+    if (!lua_istable(L, 1))
+        return graft_bad_argument(L, who, 1, "the photos", "a list of {image=, class=}");
     check_keys(L, 2, who, NULL);
     lua_Unsigned count = lua_rawlen(L, 1);
     struct gr_data_item *items = graft_scratch(L, count, sizeof *items);
@@ -202,7 +207,7 @@ static struct gr_set *set_of(const struct graft_dataset *dataset, int which) {
 static int dataset_counts(lua_State *L) {
     const struct graft_dataset *dataset = check(L, 1, "data:counts");
     const struct gr_dataset *data = dataset->data;
-    int only = lua_isnoneornil(L, 2) ? -1 : luaL_checkoption(L, 2, NULL, set_names);
+    int only = lua_isnoneornil(L, 2) ? -1 : graft_choice(L, 2, "data:counts", "the set", set_names, -1);
     int64_t *counts = graft_scratch(L, (size_t)data->class_count, sizeof *counts);
     int64_t *sums = graft_scratch(L, (size_t)data->class_count, sizeof *sums);
     for (int which = 0; which < GR_SETS; which++) {
@@ -272,7 +277,14 @@ struct graft_set *graft_check_set(lua_State *L, int index, const char *who) {
     return set;
 }
 
-static int set_free(lua_State *L) {
+struct graft_dataset *graft_dataset_of(lua_State *L, int index) {
+    lua_getiuservalue(L, index, 1);
+    struct graft_dataset *dataset = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    return dataset->owner;
+}
+
+static int set_collect(lua_State *L) {
     struct graft_set *set = luaL_checkudata(L, 1, SET);
     if (set->owned)
         gr_set_free(set->set);
@@ -283,7 +295,7 @@ static int set_free(lua_State *L) {
 /* dataset:set(name) */
 static int dataset_set(lua_State *L) {
     const struct graft_dataset *dataset = check(L, 1, "data:set");
-    int which = luaL_checkoption(L, 2, NULL, set_names);
+    int which = graft_choice(L, 2, "data:set", "the set", set_names, -1);
     if (which == GR_TRAIN && dataset->shared) {
         lua_getiuservalue(L, 1, 2);
         return 1;
@@ -308,7 +320,8 @@ static int dataset_with(lua_State *L) {
     lua_setiuservalue(L, -2, 1);
     lua_pushvalue(L, 2);
     lua_setiuservalue(L, -2, 2);
-    *with = (struct graft_dataset){.data = dataset->data, .shared = true, .train = train->set};
+    *with = (struct graft_dataset){
+        .data = dataset->data, .shared = true, .train = train->set, .owner = dataset->owner};
     return 1;
 }
 
@@ -367,7 +380,8 @@ static int set_at(lua_State *L) {
 /* set:take(list of positions) -> set */
 static int set_take(lua_State *L) {
     const struct gr_set *set = graft_check_set(L, 1, "set:take")->set;
-    luaL_checktype(L, 2, LUA_TTABLE);
+    if (!lua_istable(L, 2))
+        return graft_bad_argument(L, "set:take", 2, "the positions", "a list");
     lua_Unsigned count = lua_rawlen(L, 2);
     int64_t *samples = graft_scratch(L, count, sizeof *samples);
     for (lua_Unsigned i = 0; i < count; i++) {
@@ -418,8 +432,8 @@ void graft_open_data(lua_State *L) {
         {"data_list", core_data_list},
         {NULL, NULL},
     };
-    graft_class(L, DATASET, dataset_methods, dataset_free);
-    graft_class(L, SET, set_methods, set_free);
+    graft_class(L, DATASET, dataset_methods, dataset_collect);
+    graft_class(L, SET, set_methods, set_collect);
     luaL_setfuncs(L, functions, 0);
     graft_open_loader(L);
     graft_open_image(L);

@@ -12,6 +12,7 @@ struct graft_dataset {
     bool shared;          /* the data belongs to the dataset in user value 1, the train set to user value 2 */
     struct gr_set *train; /* stands for the data's own train set, when shared */
     int loaders;          /* open: the data cannot be closed meanwhile */
+    struct graft_dataset *owner; /* whose data it is: itself unless shared */
 };
 
 /* User value 1: its dataset. */
@@ -22,14 +23,15 @@ struct graft_set {
 
 /* User value 1: its set; 2: its features. */
 struct graft_loader {
-    struct gr_loader *loader;     /* NULL: closed */
-    const struct gr_batch *batch; /* the current one, or NULL */
-    struct graft_dataset *dataset;
+    struct gr_loader *loader;      /* NULL: closed */
+    const struct gr_batch *batch;  /* the current one, or NULL */
+    struct graft_dataset *dataset; /* the owner of the data */
     const struct gr_set *set;
     struct gr_shape input;
     const struct gr_features *features; /* read instead of photos, or NULL */
     uint64_t epoch, serial;             /* serial: number of the current batch, from 1 */
     bool tensors;                       /* the iterator gives x and y */
+    int busy;                           /* steps on the current batch that are under way */
 };
 
 /* A batch as Lua holds it. User value 1: its loader. */
@@ -41,6 +43,8 @@ struct graft_batch {
 };
 
 struct graft_set *graft_check_set(lua_State *L, int index, const char *who);
+/* The owner of the data of the set at `index`. */
+struct graft_dataset *graft_dataset_of(lua_State *L, int index);
 struct graft_batch *graft_check_batch(lua_State *L, int index, const char *who);
 /* The batch while it is the loader's current one; raises afterwards. */
 const struct gr_batch *graft_current_batch(lua_State *L, int index, const char *who);

@@ -167,10 +167,18 @@ lua_Number graft_number(lua_State *L, int argument, const char *function, const 
     return lua_tonumber(L, argument);
 }
 
-const char *graft_string(lua_State *L, int argument, const char *function, const char *what) {
+const char *graft_bytes(lua_State *L, int argument, const char *function, const char *what, size_t *length) {
     if (lua_type(L, argument) != LUA_TSTRING)
         graft_bad_argument(L, function, argument, what, "a string");
-    return lua_tostring(L, argument);
+    return lua_tolstring(L, argument, length);
+}
+
+const char *graft_string(lua_State *L, int argument, const char *function, const char *what) {
+    size_t length = 0;
+    const char *text = graft_bytes(L, argument, function, what, &length);
+    if (strlen(text) != length)
+        graft_fail(L, GR_ERROR_OPTION, "%s: %s cannot hold a NUL byte", function, what);
+    return text;
 }
 
 lua_Integer graft_optional_integer(lua_State *L, int argument, const char *function, const char *what,
@@ -181,6 +189,24 @@ lua_Integer graft_optional_integer(lua_State *L, int argument, const char *funct
 lua_Number graft_optional_number(lua_State *L, int argument, const char *function, const char *what,
                                  lua_Number otherwise) {
     return lua_isnoneornil(L, argument) ? otherwise : graft_number(L, argument, function, what);
+}
+
+int graft_choice(lua_State *L, int argument, const char *function, const char *what, const char *const *words,
+                 int otherwise) {
+    struct gr_text list = {0};
+    if (otherwise >= 0 && lua_isnoneornil(L, argument))
+        return otherwise;
+    const char *given = graft_string(L, argument, function, what);
+    for (int i = 0; words[i]; i++) {
+        if (strcmp(words[i], given) == 0)
+            return i;
+        gr_text_add(&list, "%s\"%s\"", i ? ", " : "", words[i]);
+    }
+    char shown[96];
+    gr_fail(GR_ERROR_OPTION, "%s: %s must be one of %s, not \"%s\"", function, what,
+            list.bytes ? list.bytes : "", gr_printable(given, shown, sizeof shown));
+    gr_text_free(&list);
+    return graft_raise(L);
 }
 
 int graft_no_field(lua_State *L, const char *object, const char *key, const char *const *names,
@@ -194,7 +220,7 @@ int graft_no_field(lua_State *L, const char *object, const char *key, const char
 
 int graft_core_error(lua_State *L) {
     const char *kind = graft_string(L, 1, "core.error", "the kind");
-    graft_string(L, 2, "core.error", "the message");
+    graft_bytes(L, 2, "core.error", "the message", NULL);
     const char *near = lua_isnoneornil(L, 3) ? "" : graft_string(L, 3, "core.error", "the nearest name");
     for (int k = 0; k < KIND_COUNT; k++) {
         if (strcmp(gr_status_name(KINDS[k]), kind) != 0)

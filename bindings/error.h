@@ -48,7 +48,14 @@ int graft_bad_argument(lua_State *L, const char *function, int argument, const c
                        const char *wanted);
 lua_Integer graft_integer(lua_State *L, int argument, const char *function, const char *what);
 lua_Number graft_number(lua_State *L, int argument, const char *function, const char *what);
+/* Without NUL bytes: names, paths. */
 const char *graft_string(lua_State *L, int argument, const char *function, const char *what);
+/* Any bytes. `length` may be NULL. */
+const char *graft_bytes(lua_State *L, int argument, const char *function, const char *what, size_t *length);
+/* One of the NULL-terminated words, as its number. Absent or nil gives `otherwise`, unless that is negative.
+ */
+int graft_choice(lua_State *L, int argument, const char *function, const char *what, const char *const *words,
+                 int otherwise);
 /* Absent or nil gives the default. */
 lua_Integer graft_optional_integer(lua_State *L, int argument, const char *function, const char *what,
                                    lua_Integer otherwise);

@@ -10,21 +10,40 @@
 
 static const char TYPE[] = "graft.features";
 
-enum { USER_NETWORK = 1, USER_SETS, USER_VALUES = 2 };
+enum { USER_NETWORK = 1, USER_DATA, USER_VALUES = 2 };
 
 struct features {
     struct gr_features *features; /* NULL: closed */
     struct graft_network *network;
+    struct graft_dataset *dataset; /* stays open as long: rows are found by the number of a photo in it */
+    int users;                     /* trainers and loops that read them: they cannot be closed meanwhile */
 };
 
-static int features_close(lua_State *L) {
+static int features_collect(lua_State *L) {
     struct features *held = luaL_checkudata(L, 1, TYPE);
-    if (held->network)
+    if (held->network) {
         held->network->users--;
+        held->dataset->loaders--;
+    }
     held->network = NULL;
     gr_features_free(held->features);
     held->features = NULL;
     return 0;
+}
+
+static int features_close(lua_State *L) {
+    const struct features *held = luaL_checkudata(L, 1, TYPE);
+    if (graft_in_finalizer(L))
+        return 0;
+    if (held->users > 0)
+        return graft_fail(L, GR_ERROR_OPTION, "features:close: a trainer or a loop still reads them");
+    return features_collect(L);
+}
+
+void graft_count_features(lua_State *L, int index, int change) {
+    struct features *held = luaL_testudata(L, index, TYPE);
+    if (held)
+        held->users += change;
 }
 
 const struct gr_features *graft_features(lua_State *L, int index, const char *who) {
@@ -77,7 +96,7 @@ static int on_progress(void *payload, int64_t done, int64_t total) {
     lua_pushvalue(L, making->progress);
     lua_pushinteger(L, (lua_Integer)done);
     lua_pushinteger(L, (lua_Integer)total);
-    return lua_pcall(L, 2, 0, 0) == LUA_OK ? GR_OK : graft_keep_error(L);
+    return graft_callback(L, 2, 0) == LUA_OK ? GR_OK : graft_keep_error(L);
 }
 
 /* core.features(net, list of sets, {batch_size=, budget=, size=, progress=}) -> features | nil */
@@ -85,17 +104,22 @@ static int core_features(lua_State *L) {
     static const char who[] = "core.features";
     static const char *const known[] = {"batch_size", "budget", "size", "progress", NULL};
     struct graft_network *network = graft_check_network(L, 1, who);
-    luaL_checktype(L, 2, LUA_TTABLE);
+    graft_no_finalizer(L, who);
+    if (!lua_istable(L, 2))
+        return graft_bad_argument(L, who, 2, "the sets", "a list");
     lua_settop(L, 3);
     graft_known(L, 3, who, known);
     lua_Integer count = (lua_Integer)lua_rawlen(L, 2);
     if (count < 1 || count > 64)
         return graft_fail(L, GR_ERROR_OPTION, "%s: expected 1 to 64 sets, got %d", who, (int)count);
     const struct gr_set **sets = graft_scratch(L, (size_t)count, sizeof *sets);
+    struct graft_dataset *dataset = NULL;
     for (int i = 0; i < (int)count; i++) {
         lua_rawgeti(L, 2, i + 1);
         sets[i] = graft_check_set(L, lua_gettop(L), who)->set;
-        lua_pop(L, 1);
+        dataset = graft_dataset_of(L, lua_gettop(L));
+        if (i > 0)
+            lua_pop(L, 1); /* the first stays, and with it the data */
         if (sets[i]->data != sets[0]->data)
             return graft_fail(L, GR_ERROR_OPTION, "%s: the sets must be of one data set", who);
     }
@@ -110,6 +134,7 @@ static int core_features(lua_State *L) {
     int size = (int)graft_field_integer(L, 3, who, "size", sets[0]->data->size, 0, 1 << 14);
     if (size > 0)
         options.input.h = options.input.w = size;
+    int first = lua_gettop(L);
     if (graft_field(L, 3, "progress"))
         making.progress = lua_gettop(L);
     struct features *held = lua_newuserdatauv(L, sizeof *held, USER_VALUES);
@@ -117,15 +142,21 @@ static int core_features(lua_State *L) {
     luaL_setmetatable(L, TYPE);
     lua_pushvalue(L, 1);
     lua_setiuservalue(L, -2, USER_NETWORK);
-    lua_pushvalue(L, 2);
-    lua_setiuservalue(L, -2, USER_SETS);
-    graft_check_in(L, gr_features_create(&held->features, network->net, sets, (int)count, &options), who);
+    lua_pushvalue(L, first);
+    lua_setiuservalue(L, -2, USER_DATA);
+    dataset->loaders++;
+    graft_lock(network);
+    int status = gr_features_create(&held->features, network->net, sets, (int)count, &options);
+    dataset->loaders--;
+    graft_check_in(L, graft_unlock(network, status), who);
     if (!held->features) {
         lua_pushnil(L);
         return 1;
     }
     held->network = network;
     network->users++;
+    held->dataset = dataset;
+    dataset->loaders++;
     graft_charge(L, held->features->bytes);
     return 1;
 }
@@ -151,6 +182,6 @@ void graft_open_features(lua_State *L) {
         {NULL, NULL},
     };
     static const luaL_Reg functions[] = {{"features", core_features}, {"cut", core_cut}, {NULL, NULL}};
-    graft_class(L, TYPE, methods, features_close);
+    graft_class(L, TYPE, methods, features_collect);
     luaL_setfuncs(L, functions, 0);
 }

@@ -9,6 +9,8 @@
 
 /* The features at `index`, or NULL for nil and none; raises for anything else, and for closed ones. */
 const struct gr_features *graft_features(lua_State *L, int index, const char *who);
+/* Counts what reads the features at `index` (nothing when it is none): +1 at its begin, -1 at its end. */
+void graft_count_features(lua_State *L, int index, int change);
 void graft_open_features(lua_State *L);
 
 #endif

@@ -24,10 +24,7 @@ static int fail_file(lua_State *L, const char *path, const char *what) {
 }
 
 static const char *path_argument(lua_State *L, int argument, const char *function) {
-    const char *path = graft_string(L, argument, function, "the path");
-    if (strlen(path) != lua_rawlen(L, argument))
-        graft_fail(L, GR_ERROR_FILE, "%s: a path cannot hold a NUL byte", function);
-    return path;
+    return graft_string(L, argument, function, "the path");
 }
 
 static int core_json(lua_State *L) {
@@ -48,8 +45,8 @@ static int core_json(lua_State *L) {
 }
 
 static int core_parse_json(lua_State *L) {
-    const char *text = graft_string(L, 1, "core.parse_json", "the text"), *end = NULL;
-    size_t length = lua_rawlen(L, 1);
+    size_t length = 0;
+    const char *text = graft_bytes(L, 1, "core.parse_json", "the text", &length), *end = NULL;
     void **held = graft_hold_json(L);
     *held = cJSON_ParseWithLengthOpts(text, length + 1, &end, 1);
     if (!*held)
@@ -63,9 +60,10 @@ static int core_parse_json(lua_State *L) {
 static int core_digest(lua_State *L) {
     struct gr_digest digest;
     char hex[65];
-    const char *text = graft_string(L, 1, "core.digest", "the text");
+    size_t length = 0;
+    const char *text = graft_bytes(L, 1, "core.digest", "the text", &length);
     gr_digest_start(&digest);
-    gr_digest_add(&digest, text, lua_rawlen(L, 1));
+    gr_digest_add(&digest, text, length);
     gr_digest_hex(&digest, hex);
     lua_pushstring(L, hex);
     return 1;
@@ -226,8 +224,9 @@ static int core_read(lua_State *L) {
 
 static int core_write(lua_State *L) {
     const char *path = path_argument(L, 1, "core.write");
-    const char *text = graft_string(L, 2, "core.write", "the text");
-    graft_check(L, gr_file_replace(path, text, lua_rawlen(L, 2)));
+    size_t length = 0;
+    const char *text = graft_bytes(L, 2, "core.write", "the text", &length);
+    graft_check(L, gr_file_replace(path, text, length));
     return 0;
 }
 

@@ -98,7 +98,7 @@ static int core_image_resize(lua_State *L) {
     static const char *const names[] = {"bilinear", "bicubic", NULL};
     int h = check_side(L, 2, "the height"), w = check_side(L, 3, "the width");
     enum gr_interpolation interpolation =
-        luaL_checkoption(L, 4, "bilinear", names) ? GR_BICUBIC : GR_BILINEAR;
+        graft_choice(L, 4, "graft.image.resize", "the interpolation", names, 0) ? GR_BICUBIC : GR_BILINEAR;
     const struct gr_image *image = check_image(L, 1, "graft.image.resize");
     struct gr_image *out = new_image(L);
     graft_check(L, gr_resize(out, image, w, h, interpolation, NULL, NULL));

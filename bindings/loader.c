@@ -11,6 +11,8 @@
 
 static const char LOADER[] = "graft.loader", BATCH[] = "graft.batch";
 
+enum { USER_SET = 1, USER_FEATURES, USER_VALUES = 2 }; /* of a loader */
+
 /* ---- options ---- */
 
 static float probability(lua_State *L, int index, const char *who, lua_Number otherwise) {
@@ -124,15 +126,28 @@ static struct gr_shape choose_input(const struct gr_network *net, int size,
 
 /* ---- the loader ---- */
 
-static int loader_close(lua_State *L) {
+static int loader_collect(lua_State *L) {
     struct graft_loader *loader = luaL_checkudata(L, 1, LOADER);
     if (loader->loader) {
         gr_loader_close(loader->loader);
         loader->dataset->loaders--;
+        lua_getiuservalue(L, 1, USER_FEATURES);
+        graft_count_features(L, -1, -1);
     }
     loader->loader = NULL;
     loader->batch = NULL;
     return 0;
+}
+
+static int loader_close(lua_State *L) {
+    const struct graft_loader *loader = luaL_testudata(L, 1, LOADER);
+    if (!loader)
+        return graft_bad_argument(L, "batches:close", 1, "the loop", "what set:batches gave");
+    if (graft_in_finalizer(L))
+        return 0;
+    if (loader->busy > 0)
+        return graft_fail(L, GR_ERROR_OPTION, "batches: a step on the present batch is under way");
+    return loader_collect(L);
 }
 
 /* Pushes y [N,K]. */
@@ -170,6 +185,9 @@ static int loader_next(lua_State *L) {
     struct graft_loader *loader = lua_touserdata(L, index);
     if (!loader->loader)
         return 0;
+    graft_no_finalizer(L, "batches");
+    if (loader->busy > 0)
+        return graft_fail(L, GR_ERROR_OPTION, "batches: a step on the present batch is under way");
     graft_check(L, graft_poll(L));
     loader->batch = NULL;
     graft_check(L, gr_loader_next(loader->loader, &loader->batch));
@@ -191,12 +209,13 @@ static int loader_next(lua_State *L) {
  * alive. */
 static struct graft_loader *new_loader(lua_State *L, const struct gr_set *set,
                                        struct gr_loader_options *options) {
-    lua_getfield(L, 2, "features");
+    if (!graft_field(L, 2, "features"))
+        lua_pushnil(L);
     int kept = lua_gettop(L);
     const struct gr_features *features = graft_features(L, kept, "set:batches");
     options->rows = features ? &features->rows : NULL;
     bool tensors = graft_field_boolean(L, 2, "set:batches", "tensors", true);
-    struct graft_loader *loader = lua_newuserdatauv(L, sizeof *loader, 2);
+    struct graft_loader *loader = lua_newuserdatauv(L, sizeof *loader, USER_VALUES);
     *loader = (struct graft_loader){.set = set,
                                     .input = options->input,
                                     .epoch = options->epoch,
@@ -204,12 +223,10 @@ static struct graft_loader *new_loader(lua_State *L, const struct gr_set *set,
                                     .tensors = tensors && !features};
     luaL_setmetatable(L, LOADER);
     lua_pushvalue(L, 1);
-    lua_setiuservalue(L, -2, 1);
+    lua_setiuservalue(L, -2, USER_SET);
     lua_pushvalue(L, kept);
-    lua_setiuservalue(L, -2, 2);
-    lua_getiuservalue(L, 1, 1);
-    loader->dataset = lua_touserdata(L, -1);
-    lua_pop(L, 1);
+    lua_setiuservalue(L, -2, USER_FEATURES);
+    loader->dataset = graft_dataset_of(L, 1);
     return loader;
 }
 
@@ -250,6 +267,9 @@ int graft_set_batches(lua_State *L) {
     struct graft_loader *loader = new_loader(L, set->set, &options);
     graft_check(L, gr_loader_open(&loader->loader, set->set, &options));
     loader->dataset->loaders++;
+    lua_getiuservalue(L, -1, USER_FEATURES);
+    graft_count_features(L, -1, 1);
+    lua_pop(L, 1);
     lua_pushvalue(L, -1);
     lua_pushcclosure(L, loader_next, 1);
     lua_insert(L, -2);
@@ -353,6 +373,6 @@ void graft_open_loader(lua_State *L) {
         {"files", batch_files}, {"classes", batch_classes}, {"epoch", batch_epoch},
         {"count", batch_count}, {"input", batch_input},     {NULL, NULL},
     };
-    graft_class(L, LOADER, loader_methods, loader_close);
+    graft_class(L, LOADER, loader_methods, loader_collect);
     graft_class(L, BATCH, batch_methods, NULL);
 }

@@ -43,23 +43,33 @@ static void take_gradient(lua_State *L, const struct job *job) {
     graft_check_in(L, status, "loss");
 }
 
-/* Under lua_pcall: calls loss(logits, y, b) and takes its results. Arguments: the job, the function, b. */
-static int call_loss(lua_State *L) {
+/* Calls loss(logits, y, b) and takes its results. Arguments: the job, the function, b, logits, y. */
+static int do_loss(lua_State *L) {
     const struct job *job = lua_touserdata(L, 1);
-    lend(L, job->n, job->k, job->logits);
-    lend(L, job->n, job->k, job->targets);
     lua_pushvalue(L, 2);
     lua_pushvalue(L, 4);
     lua_pushvalue(L, 5);
     lua_pushvalue(L, 3);
-    int failed = lua_pcall(L, 3, 2, 0);
-    if (!failed && lua_type(L, -2) != LUA_TNUMBER)
+    lua_call(L, 3, 2);
+    if (lua_type(L, -2) != LUA_TNUMBER)
         graft_fail(L, GR_ERROR_OPTION, "loss: its first result must be a number, and is a %s",
                    luaL_typename(L, -2));
-    if (!failed && job->gradient)
+    if (job->gradient)
         take_gradient(L, job);
-    if (!failed)
-        *job->value = lua_tonumber(L, -2);
+    *job->value = lua_tonumber(L, -2);
+    return 0;
+}
+
+/* The same under lua_pcall, with logits and y lent: they are revoked whatever happens. Arguments: the job,
+ * the function, b. */
+static int call_loss(lua_State *L) {
+    const struct job *job = lua_touserdata(L, 1);
+    lend(L, job->n, job->k, job->logits);
+    lend(L, job->n, job->k, job->targets);
+    lua_pushcfunction(L, do_loss);
+    for (int i = 1; i <= 5; i++)
+        lua_pushvalue(L, i);
+    int failed = lua_pcall(L, 5, 0, 0);
     graft_revoke_tensor(L, 4);
     graft_revoke_tensor(L, 5);
     return failed ? lua_error(L) : 0;
@@ -82,7 +92,7 @@ static int lua_loss(void *payload, int head, int n, int k, const float *logits, 
         lua_pushvalue(L, call->batch);
     else
         lua_pushnil(L);
-    return lua_pcall(L, 3, 0, 0) == LUA_OK ? GR_OK : graft_keep_error(L);
+    return graft_callback(L, 3, 0) == LUA_OK ? GR_OK : graft_keep_error(L);
 }
 
 /* ---- descriptions ---- */
@@ -131,25 +141,31 @@ struct gr_schedule graft_schedule(lua_State *L, int index, const char *who) {
  */
 static const float *read_class_weights(lua_State *L, const char *who, const char *const *classes, int count) {
     int index = lua_gettop(L);
+    if (!lua_istable(L, index))
+        graft_fail(L, GR_ERROR_OPTION, "%s: class_weights must be a table of numbers, got a %s", who,
+                   luaL_typename(L, index));
     float *weights = graft_scratch(L, (size_t)count, sizeof *weights);
     bool list = lua_rawlen(L, index) > 0;
     if (list && (int)lua_rawlen(L, index) != count)
         graft_fail(L, GR_ERROR_OPTION, "%s: class_weights lists %d numbers for %d classes", who,
                    (int)lua_rawlen(L, index), count);
     for (int c = 0; c < count; c++) {
-        int type = list      ? lua_rawgeti(L, index, c + 1)
-                   : classes ? lua_getfield(L, index, classes[c])
-                             : LUA_TNIL;
         if (!list && !classes)
             graft_fail(L, GR_ERROR_OPTION,
                        "%s: class_weights by name need class names; give a list of numbers", who);
+        lua_pushstring(L, list ? NULL : classes[c]);
+        int type = list ? lua_rawgeti(L, index, c + 1) : lua_rawget(L, index);
+        if (list)
+            lua_remove(L, -2);
         if (type != LUA_TNIL && type != LUA_TNUMBER)
             graft_fail(L, GR_ERROR_OPTION, "%s: class_weights must be numbers, got a %s", who,
                        luaL_typename(L, -1));
         weights[c] = type == LUA_TNIL ? 1 : (float)lua_tonumber(L, -1);
         lua_pop(L, 1);
     }
-    for (lua_pushnil(L); !list && lua_next(L, index); lua_pop(L, 1)) {
+    if (list)
+        return weights;
+    for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
         int c = 0;
         const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
         while (c < count && strcmp(classes[c], name) != 0)
@@ -246,11 +262,15 @@ struct optimizer {
     struct gr_optimizer *optimizer;
 };
 
-static int optimizer_close(lua_State *L) {
+static int optimizer_collect(lua_State *L) {
     struct optimizer *held = luaL_checkudata(L, 1, OPTIMIZER);
     gr_optimizer_free(held->optimizer);
     held->optimizer = NULL;
     return 0;
+}
+
+static int optimizer_close(lua_State *L) {
+    return graft_in_finalizer(L) ? 0 : optimizer_collect(L);
 }
 
 static int core_optimizer(lua_State *L) {
@@ -267,6 +287,7 @@ static int optimizer_step(lua_State *L) {
     static const char who[] = "optimizer:step";
     char name[24];
     struct optimizer *held = luaL_checkudata(L, 1, OPTIMIZER);
+    graft_no_finalizer(L, who);
     luaL_checktype(L, 2, LUA_TTABLE);
     luaL_checktype(L, 3, LUA_TTABLE);
     if (!held->optimizer)
@@ -297,6 +318,6 @@ void graft_open_losses(lua_State *L) {
     static const luaL_Reg methods[] = {{"step", optimizer_step}, {"close", optimizer_close}, {NULL, NULL}};
     static const luaL_Reg functions[] = {
         {"loss", core_loss}, {"schedule", core_schedule}, {"optimizer", core_optimizer}, {NULL, NULL}};
-    graft_class(L, OPTIMIZER, methods, optimizer_close);
+    graft_class(L, OPTIMIZER, methods, optimizer_collect);
     luaL_setfuncs(L, functions, 0);
 }

@@ -30,6 +30,24 @@ struct graft_network *graft_check_network(lua_State *L, int index, const char *w
     return network;
 }
 
+struct graft_network *graft_change_network(lua_State *L, int index, const char *who) {
+    struct graft_network *network = graft_check_network(L, index, who);
+    graft_no_finalizer(L, who);
+    if (network->locked > 0)
+        graft_fail(L, GR_ERROR_OPTION,
+                   "%s: this network is at work just now; a function that it calls cannot change it", who);
+    return network;
+}
+
+void graft_lock(struct graft_network *network) {
+    network->locked++;
+}
+
+int graft_unlock(struct graft_network *network, int status) {
+    network->locked--;
+    return status;
+}
+
 static size_t bytes_of(const struct gr_network *net) {
     size_t bytes = 0;
     for (int i = 0; i < net->layer_count; i++)
@@ -54,7 +72,7 @@ static void forget_plans(struct graft_network *network) {
     }
 }
 
-static int network_free(lua_State *L) {
+static int network_collect(lua_State *L) {
     struct graft_network *network = luaL_checkudata(L, 1, TYPE);
     forget_plans(network);
     gr_network_free(network->net);
@@ -63,11 +81,17 @@ static int network_free(lua_State *L) {
 }
 
 static int network_close(lua_State *L) {
-    struct graft_network *network = luaL_checkudata(L, 1, TYPE);
+    const struct graft_network *network = luaL_testudata(L, 1, TYPE);
+    if (!network)
+        return graft_bad_argument(L, "net:close", 1, "the network", "a network");
+    if (graft_in_finalizer(L))
+        return 0;
     if (network->users > 0)
         return graft_fail(L, GR_ERROR_OPTION,
                           "net:close: this network is being trained; close its trainer first");
-    return network_free(L);
+    if (network->net)
+        graft_change_network(L, 1, "net:close");
+    return network_collect(L);
 }
 
 static int network_closed(lua_State *L) {
@@ -371,7 +395,7 @@ static int assign(struct gr_param *param, const struct gr_tensor *values) {
 }
 
 static int network_set(lua_State *L) {
-    struct gr_network *net = check(L, "net:set");
+    struct gr_network *net = graft_change_network(L, 1, "net:set")->net;
     struct gr_param *param = check_param(L, net, "net:set");
     graft_check_in(L, assign(param, graft_tensor_argument(L, 3, "net:set", "the values")), "net:set");
     lua_settop(L, 1);
@@ -525,7 +549,7 @@ void graft_open_network(lua_State *L) {
         {"build", core_build},
         {NULL, NULL},
     };
-    graft_class(L, TYPE, looking, network_free);
+    graft_class(L, TYPE, looking, network_collect);
     luaL_getmetatable(L, TYPE);
     lua_pushcfunction(L, network_tostring);
     lua_setfield(L, -2, "__tostring");

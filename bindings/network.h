@@ -21,6 +21,8 @@ struct graft_plan {
 struct graft_network {
     struct gr_network *net; /* NULL: closed */
     int users;              /* trainers that hold it: it cannot be closed meanwhile */
+    int locked;             /* calls of the runtime that may ask a script's functions: no change meanwhile */
+    bool running;           /* in inference, which is no place to begin it again */
     struct graft_plan plans[GRAFT_PLANS];
     uint64_t clock;
 };
@@ -30,6 +32,12 @@ struct graft_network *graft_new_network(lua_State *L);
 /* The network at `index`; raises kind "option" when it is none or was closed. `who` is the user's function.
  */
 struct graft_network *graft_check_network(lua_State *L, int index, const char *who);
+/* The same for a function that changes it: raises while it runs or learns, and in a finalizer. */
+struct graft_network *graft_change_network(lua_State *L, int index, const char *who);
+/* Around calls of the runtime that may call functions of a script: lock before, unlock after, nothing raised
+ * between. */
+void graft_lock(struct graft_network *network);
+int graft_unlock(struct graft_network *network, int status);
 /* To be called when a network was filled: raises when status is not GR_OK, else tells the collector of its
  * memory. Returns 1. The network is on top of the stack. */
 int graft_made_network(lua_State *L, int status, const char *who);

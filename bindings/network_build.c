@@ -10,8 +10,14 @@
 #include "state.h"
 #include "value.h"
 
+/* The network that the method `who` changes. */
 static struct gr_network *check(lua_State *L, const char *who) {
-    return graft_check_network(L, 1, who)->net;
+    return graft_change_network(L, 1, who)->net;
+}
+
+/* Its userdata, for locking it while the runtime may ask a layer kind of the script. */
+static struct graft_network *held(lua_State *L) {
+    return lua_touserdata(L, 1);
 }
 
 /* Ends a method that changed the network: raises, or returns it. */
@@ -45,16 +51,17 @@ static int network_add(lua_State *L) {
     const char *name = lua_isnoneornil(L, 3) ? NULL : graft_string(L, 3, "net:add", "the name");
     const char *const *names = graft_strings(L, 5, "net:add", "the inputs", &count);
     struct gr_layer **inputs = graft_scratch(L, (size_t)count, sizeof *inputs);
-    void **held = graft_hold_json(L);
+    void **json = graft_hold_json(L);
     for (int i = 0; i < count; i++)
         inputs[i] = find_layer(L, net, "net:add", names[i]);
     if (!lua_isnoneornil(L, 4)) {
         int status = graft_to_json(L, 4, &options);
-        *held = options;
+        *json = options;
         graft_check_in(L, status, name ? name : kind);
     }
-    int status = gr_network_add(net, name, kind, options, inputs, count, &layer);
-    graft_drop(held);
+    graft_lock(held(L));
+    int status = graft_unlock(held(L), gr_network_add(net, name, kind, options, inputs, count, &layer));
+    graft_drop(json);
     graft_check(L, status);
     lua_pushstring(L, layer->name);
     graft_push_shape(L, layer->shape);
@@ -97,7 +104,9 @@ static int network_set_classes(lua_State *L) {
 
 static int network_set_multilabel(lua_State *L) {
     struct gr_network *net = check(L, "net:set_multilabel");
-    luaL_checktype(L, 2, LUA_TBOOLEAN);
+    if (!lua_isboolean(L, 2))
+        return graft_bad_argument(L, "net:set_multilabel", 2, "whether a photo has several labels",
+                                  "true or false");
     net->multilabel = lua_toboolean(L, 2);
     net->version++;
     return changed(L, GR_OK, "net:set_multilabel");
@@ -109,7 +118,8 @@ static int network_set_size(lua_State *L) {
     lua_Integer size = graft_integer(L, 2, "net:set_size", "the size in pixels");
     struct gr_shape input = net->input;
     input.h = input.w = size > INT_MAX ? INT_MAX : size < 0 ? 0 : (int)size;
-    return changed(L, gr_network_set_input(net, input), "net:set_size");
+    graft_lock(held(L));
+    return changed(L, graft_unlock(held(L), gr_network_set_input(net, input)), "net:set_size");
 }
 
 /* net:defer(): what is added from now on is not drawn, since weights:apply fills it next */
@@ -210,7 +220,8 @@ static int network_reinit(lua_State *L) {
     struct gr_network *net = check(L, "net:reinit");
     const char *const *patterns = graft_strings(L, 2, "net:reinit", "the layers", &count);
     net->seed = graft_state(L)->seed;
-    return changed(L, gr_network_reinit(net, patterns, count), "net:reinit");
+    graft_lock(held(L));
+    return changed(L, graft_unlock(held(L), gr_network_reinit(net, patterns, count)), "net:reinit");
 }
 
 /* net:lr_scale{ {pattern, scale}, ... } */
@@ -253,7 +264,8 @@ static int new_head(lua_State *L, const char *who,
     struct gr_head_options options = head_options(L, 3, who);
     const char *const *classes = graft_strings(L, 2, who, "the classes", &count);
     net->seed = graft_state(L)->seed;
-    return changed(L, change(net, classes, count, &options), who);
+    graft_lock(held(L));
+    return changed(L, graft_unlock(held(L), change(net, classes, count, &options)), who);
 }
 
 static int network_replace_head(lua_State *L) {
@@ -275,7 +287,8 @@ static int network_add_aux(lua_State *L) {
         .pool = graft_field_string(L, 3, "net:add_aux", "pool", "avg"),
     };
     net->seed = graft_state(L)->seed;
-    return changed(L, gr_network_add_aux(net, layer, &options), "net:add_aux");
+    graft_lock(held(L));
+    return changed(L, graft_unlock(held(L), gr_network_add_aux(net, layer, &options)), "net:add_aux");
 }
 
 static int network_remove_aux(lua_State *L) {
@@ -285,16 +298,18 @@ static int network_remove_aux(lua_State *L) {
 }
 
 static int network_cut(lua_State *L) {
-    const struct gr_network *net = check(L, "net:cut");
+    const struct gr_network *net = graft_check_network(L, 1, "net:cut")->net;
     const char *layer = graft_string(L, 2, "net:cut", "the layer");
     struct graft_network *cut = graft_new_network(L);
-    return graft_made_network(L, gr_network_cut(&cut->net, net, layer), "net:cut");
+    graft_lock(held(L));
+    return graft_made_network(L, graft_unlock(held(L), gr_network_cut(&cut->net, net, layer)), "net:cut");
 }
 
 static int network_clone(lua_State *L) {
-    const struct gr_network *net = check(L, "net:clone");
+    const struct gr_network *net = graft_check_network(L, 1, "net:clone")->net;
     struct graft_network *clone = graft_new_network(L);
-    return graft_made_network(L, gr_network_clone(&clone->net, net), "net:clone");
+    graft_lock(held(L));
+    return graft_made_network(L, graft_unlock(held(L), gr_network_clone(&clone->net, net)), "net:clone");
 }
 
 const luaL_Reg graft_network_building[] = {

@@ -160,13 +160,29 @@ static int run_pieces(const struct run *run, const struct gr_tensor *x, struct g
     return GR_OK;
 }
 
+/* Around what may call functions of the script: they must not change the network, nor run it again. */
+static void begin(struct graft_network *network) {
+    graft_lock(network);
+    network->running = true;
+}
+
+static int end(struct graft_network *network, int status) {
+    network->running = false;
+    return graft_unlock(network, status);
+}
+
 /* Pushes one tensor for each output, or only the one when `count` is 0, in a list otherwise. */
 static int forward(lua_State *L, struct graft_network *network, const struct gr_tensor *x,
                    struct gr_layer *const *layers, int count, const char *who) {
     struct graft_plan *entry = NULL;
+    graft_no_finalizer(L, who);
+    if (network->running)
+        graft_fail(L, GR_ERROR_OPTION,
+                   "%s: this network runs just now, and a function of its layers cannot run it again", who);
     struct gr_shape input = check_photos(L, network->net, x, who);
     int n = (int)(x->shape[0] < LARGEST ? x->shape[0] : LARGEST), outputs = count ? count : 1;
-    graft_check_in(L, get_plan(network, n, input, layers, count, &entry), who);
+    begin(network);
+    graft_check_in(L, end(network, get_plan(network, n, input, layers, count, &entry)), who);
     struct run run = {L, entry->plan, entry->capacity, outputs,
                       graft_scratch(L, (size_t)outputs, sizeof *run.out)};
     lua_createtable(L, outputs, 0);
@@ -177,7 +193,8 @@ static int forward(lua_State *L, struct graft_network *network, const struct gr_
         graft_made_tensor(L, gr_tensor_reserve(run.out[i], GR_F32, shape.flat ? 2 : 4, sizes), who);
         lua_rawseti(L, -2, i + 1);
     }
-    graft_check_in(L, run_pieces(&run, x, input), who);
+    begin(network);
+    graft_check_in(L, end(network, run_pieces(&run, x, input)), who);
     if (count == 0)
         lua_rawgeti(L, -1, 1);
     return 1;
@@ -232,7 +249,9 @@ static int network_plan(lua_State *L) {
     if (graft_field(L, 2, "layers"))
         request.outputs = check_layers(L, -1, network->net, "net:plan", &request.output_count);
     void **held_plan = graft_hold(L, release_plan), **held_rows = graft_hold_json(L);
-    graft_check_in(L, gr_plan_create(&plan, network->net, &request), "net:plan");
+    graft_no_finalizer(L, "net:plan");
+    graft_lock(network);
+    graft_check_in(L, graft_unlock(network, gr_plan_create(&plan, network->net, &request)), "net:plan");
     *held_plan = plan;
     *held_rows = gr_plan_explain(plan);
     if (!*held_rows)
@@ -300,13 +319,17 @@ static int network_step_gradient(lua_State *L) {
     if (gy->rank != 2)
         return graft_fail(L, GR_ERROR_SHAPE, "net:step_gradient: expected the gradient of logits [N,K]");
     void **held = graft_hold(L, release_plan);
-    graft_check_in(L, gr_plan_create(&plan, network->net, &request), "net:step_gradient");
+    graft_no_finalizer(L, "net:step_gradient");
+    graft_lock(network);
+    int status = gr_plan_create(&plan, network->net, &request);
     *held = plan;
-    graft_check_in(L, run_gradient(plan, x, input, gy, &stream), "net:step_gradient");
+    if (!status)
+        status = run_gradient(plan, x, input, gy, &stream);
+    graft_check_in(L, graft_unlock(network, status), "net:step_gradient");
     lua_newtable(L);
     push_gradients(L, plan);
     struct gr_tensor *gx = graft_new_tensor(L);
-    int status = gr_tensor_reserve(gx, GR_F32, 4, x->shape);
+    status = gr_tensor_reserve(gx, GR_F32, 4, x->shape);
     if (!status)
         status = graft_from_inner(gx, (int)x->shape[0], input, gr_plan_input_gradient(plan));
     graft_made_tensor(L, status, "net:step_gradient");

@@ -17,6 +17,8 @@
 #include "kernels/kernels.h"
 #include "state.h"
 
+enum { MOST_NUMBERS = 1 << 24 }; /* in one list */
+
 static int core_seed(lua_State *L) {
     struct graft_state *state = graft_state(L);
     if (!lua_isnoneornil(L, 1)) {
@@ -41,6 +43,10 @@ static int core_threads(lua_State *L) {
         if (n < 0 || n > GR_MAX_THREADS)
             return graft_fail(L, GR_ERROR_OPTION, "threads must be 0 (one a processor) to %d, got %lld",
                               GR_MAX_THREADS, (long long)n);
+        if (graft_state(L)->callbacks > 0) /* what is under way has its memory cut for so many */
+            return graft_fail(
+                L, GR_ERROR_OPTION,
+                "threads: their number cannot change inside a loss, a layer or a progress function");
         graft_check(L, gr_threads_set((int)n));
     }
     lua_pushinteger(L, gr_threads());
@@ -119,7 +125,7 @@ static int core_signal(lua_State *L) {
 /* core.terminal(stream) -> columns, or nothing */
 static int core_terminal(lua_State *L) {
     static const char *const names[] = {"stdin", "stdout", "stderr", NULL};
-    int stream = luaL_checkoption(L, 1, NULL, names);
+    int stream = graft_choice(L, 1, "core.terminal", "the stream", names, -1);
     struct winsize size = {0};
     const char *kind = getenv("TERM");
     if (!isatty(stream) || (kind && strcmp(kind, "dumb") == 0))
@@ -184,8 +190,9 @@ static int core_format_count(lua_State *L) {
 }
 
 static int core_printable(lua_State *L) {
-    const char *text = graft_string(L, 1, "core.printable", "the text");
-    size_t room = 4 * lua_rawlen(L, 1) + 1; /* \x1b for each byte at worst */
+    size_t length = 0;
+    const char *text = graft_bytes(L, 1, "core.printable", "the text", &length);
+    size_t room = 4 * length + 1; /* \x1b for each byte at worst */
     char *out = graft_scratch(L, 1, room);
     lua_pushstring(L, gr_printable(text, out, room));
     return 1;
@@ -195,11 +202,18 @@ static uint64_t key(lua_State *L, int argument) {
     return (uint64_t)luaL_optinteger(L, argument, 0);
 }
 
+static lua_Integer how_many(lua_State *L, int argument, const char *function) {
+    lua_Integer n = graft_integer(L, argument, function, "how many");
+    if (n > MOST_NUMBERS)
+        graft_fail(L, GR_ERROR_LIMIT, "%s: %lld is more than %d", function, (long long)n, MOST_NUMBERS);
+    return n;
+}
+
 static int core_random(lua_State *L) {
     static const char *const names[] = {"sample", "script", NULL};
     static const enum gr_purpose purposes[] = {GR_RANDOM_SAMPLE, GR_RANDOM_SCRIPT};
-    enum gr_purpose purpose = purposes[luaL_checkoption(L, 1, NULL, names)];
-    lua_Integer n = graft_integer(L, 5, "core.random", "how many");
+    enum gr_purpose purpose = purposes[graft_choice(L, 1, "core.random", "the purpose", names, -1)];
+    lua_Integer n = how_many(L, 5, "core.random");
     struct gr_random random = gr_random(graft_state(L)->seed, purpose, key(L, 2), key(L, 3), key(L, 4));
     lua_newtable(L);
     for (lua_Integer i = 1; i <= n; i++) {
@@ -210,7 +224,7 @@ static int core_random(lua_State *L) {
 }
 
 static int core_shuffle(lua_State *L) {
-    lua_Integer n = graft_integer(L, 1, "core.shuffle", "how many");
+    lua_Integer n = how_many(L, 1, "core.shuffle");
     if (n < 0)
         n = 0;
     struct gr_random random =

@@ -58,12 +58,16 @@ void graft_revoke_tensor(lua_State *L, int index) {
     gr_tensor_release(tensor);
 }
 
-/* __gc, __close and x:close(). */
-static int tensor_close(lua_State *L) {
+static int tensor_collect(lua_State *L) {
     struct gr_tensor *tensor = graft_test_tensor(L, 1);
     if (tensor)
         gr_tensor_release(tensor);
     return 0;
+}
+
+/* __close and x:close(). */
+static int tensor_close(lua_State *L) {
+    return graft_in_finalizer(L) ? 0 : tensor_collect(L);
 }
 
 /* ---- indices and dimensions ---- */
@@ -283,7 +287,7 @@ static const char *const OPERATORS[][2] = {{"__add", "add"}, {"__sub", "sub"}, {
 static const luaL_Reg METAMETHODS[] = {
     {"__newindex", tensor_newindex}, {"__len", tensor_len},     {"__eq", tensor_eq},
     {"__lt", tensor_order},          {"__le", tensor_order},    {"__tostring", tensor_tostring},
-    {"__gc", tensor_close},          {"__close", tensor_close}, {NULL, NULL}};
+    {"__gc", tensor_collect},        {"__close", tensor_close}, {NULL, NULL}};
 
 /* Takes the function at the top into the methods table (below the list of names) and its name into the list.
  */

@@ -28,6 +28,9 @@ struct trainer {
     struct graft_loss_call call;
     float *buffer; /* photos as the runtime has them */
     size_t capacity;
+    bool busy;  /* in a step: a loss written in Lua must not begin another one or close it */
+    int photos; /* of the last step, 0 when it failed */
+    int outputs;
 };
 
 static struct trainer *check(lua_State *L, const char *who) {
@@ -36,6 +39,15 @@ static struct trainer *check(lua_State *L, const char *who) {
         graft_bad_argument(L, who, 1, "the trainer", "a trainer");
     if (!trainer->trainer)
         graft_fail(L, GR_ERROR_OPTION, "%s: this trainer was closed", who);
+    return trainer;
+}
+
+/* The same for what may not happen during a step. */
+static struct trainer *check_idle(lua_State *L, const char *who) {
+    struct trainer *trainer = check(L, who);
+    graft_no_finalizer(L, who);
+    if (trainer->busy)
+        graft_fail(L, GR_ERROR_OPTION, "%s: a step of this trainer is under way", who);
     return trainer;
 }
 
@@ -53,7 +65,7 @@ static void release_norms(lua_State *L, const struct gr_network *net) {
     lua_pop(L, 1);
 }
 
-static int trainer_close(lua_State *L) {
+static int trainer_collect(lua_State *L) {
     struct trainer *trainer = luaL_checkudata(L, 1, TYPE);
     if (!trainer->network)
         return 0;
@@ -64,10 +76,24 @@ static int trainer_close(lua_State *L) {
     struct graft_network *network = trainer->network;
     trainer->network = NULL;
     network->users--;
+    lua_getiuservalue(L, 1, USER_FEATURES);
+    graft_count_features(L, -1, -1);
+    lua_pop(L, 1);
     release_norms(L, network->net);
     if (network->net)
         network->net->version++;
     return 0;
+}
+
+static int trainer_close(lua_State *L) {
+    const struct trainer *trainer = luaL_testudata(L, 1, TYPE);
+    if (!trainer)
+        return graft_bad_argument(L, "trainer:close", 1, "the trainer", "a trainer");
+    if (graft_in_finalizer(L))
+        return 0;
+    if (trainer->trainer)
+        check_idle(L, "trainer:close");
+    return trainer_collect(L);
 }
 
 /* Holds the statistics of every norm that is not held yet, and remembers their names. The trainer is on top.
@@ -97,7 +123,7 @@ static int core_trainer(lua_State *L) {
                                         "epoch_steps", "clip",        "batch_size", "fit",
                                         "seed",        "fixed_norms", NULL};
     const struct graft_state *state = graft_state(L);
-    struct graft_network *network = graft_check_network(L, 1, who);
+    struct graft_network *network = graft_change_network(L, 1, who);
     const struct gr_network *net = network->net;
     lua_settop(L, 2);
     graft_known(L, 2, who, known);
@@ -126,7 +152,8 @@ static int core_trainer(lua_State *L) {
     int self = lua_gettop(L);
     lua_pushvalue(L, 1);
     lua_setiuservalue(L, self, USER_NETWORK);
-    lua_getfield(L, 2, "loss");
+    if (!graft_field(L, 2, "loss"))
+        lua_pushnil(L);
     graft_loss(L, -1, who, (const char *const *)net->classes, net->class_count, net->multilabel,
                &trainer->call, &options.loss);
     lua_setiuservalue(L, self, USER_LOSS);
@@ -139,7 +166,7 @@ static int core_trainer(lua_State *L) {
     if (status) {
         lua_replace(L, 1); /* where closing looks for it */
         lua_settop(L, 1);
-        trainer_close(L);
+        trainer_collect(L);
     }
     graft_check_in(L, status, who);
     return 1;
@@ -166,18 +193,28 @@ static struct gr_tensor *targets_by_name(lua_State *L, int index, const struct g
     return y;
 }
 
-/* Runs one step and pushes its loss and those of the auxiliary classifiers. `batch`: stack index of b, or 0.
- */
+/* Runs one step and pushes its loss and those of the auxiliary classifiers. `batch`: stack index of b, or 0;
+ * `loader`: whose memory x and y are, or NULL. */
 static int step(lua_State *L, struct trainer *trainer, int n, struct gr_shape input, const float *x, int k,
-                const float *y, int batch) {
+                const float *y, int batch, struct graft_loader *loader) {
     double loss = 0;
     int heads = 0;
     graft_check(L, graft_poll(L));
     lua_getiuservalue(L, 1, USER_LOSS);
+    if (loader)
+        loader->busy++;
     trainer->call = (struct graft_loss_call){L, lua_gettop(L), batch};
-    int status = gr_trainer_step(trainer->trainer, n, input, x, k, y, &loss);
+    trainer->photos = 0;
+    trainer->busy = true;
+    graft_lock(trainer->network);
+    int status = graft_unlock(trainer->network, gr_trainer_step(trainer->trainer, n, input, x, k, y, &loss));
+    trainer->busy = false;
     trainer->call.L = NULL;
+    if (loader)
+        loader->busy--;
     graft_check(L, status);
+    trainer->photos = n;
+    trainer->outputs = trainer->network->net->output->shape.c;
     const struct gr_network *net = trainer->network->net;
     const double *losses = gr_trainer_losses(trainer->trainer, &heads);
     lua_pushnumber(L, loss);
@@ -208,7 +245,7 @@ static int reserve(struct trainer *trainer, size_t floats) {
 static int trainer_step(lua_State *L) {
     static const char who[] = "trainer:step";
     char came[96];
-    struct trainer *trainer = check(L, who);
+    struct trainer *trainer = check_idle(L, who);
     const struct gr_tensor *x = graft_tensor_argument(L, 2, who, "the photos");
     const struct gr_network *net = trainer->network->net;
     if (gr_trainer_features(trainer->trainer))
@@ -229,21 +266,21 @@ static int trainer_step(lua_State *L) {
     graft_check_in(L, reserve(trainer, (size_t)gr_tensor_count(x)), who);
     graft_check_in(L, graft_to_inner(x, input, trainer->buffer), who);
     return step(L, trainer, (int)x->shape[0], input, trainer->buffer, (int)y->shape[1],
-                gr_tensor_floats(packed), lua_isnil(L, 4) ? 0 : 4);
+                gr_tensor_floats(packed), lua_isnil(L, 4) ? 0 : 4, NULL);
 }
 
 /* trainer:step_batch(b [, what the loss gets]) -> loss, {...}: straight from the loader's memory */
 static int trainer_step_batch(lua_State *L) {
     static const char who[] = "trainer:step_batch";
-    struct trainer *trainer = check(L, who);
+    struct trainer *trainer = check_idle(L, who);
     lua_settop(L, 3);
     const struct gr_batch *batch = graft_current_batch(L, 2, who);
-    const struct graft_loader *loader = graft_check_batch(L, 2, who)->loader;
+    struct graft_loader *loader = graft_check_batch(L, 2, who)->loader;
     if (loader->features != gr_trainer_features(trainer->trainer))
         return graft_fail(L, GR_ERROR_OPTION, "%s: the batch and the trainer must read the same features",
                           who);
     return step(L, trainer, batch->n, loader->input, batch->x, loader->set->data->class_count, batch->y,
-                lua_isnil(L, 3) ? 2 : 3);
+                lua_isnil(L, 3) ? 2 : 3, loader);
 }
 
 static int trainer_lr(lua_State *L) {
@@ -267,15 +304,15 @@ static int trainer_net(lua_State *L) {
     return 1;
 }
 
-/* trainer:logits(n) -> [n,K] of the last step's n photos from the main classifier, a copy; nil before the
- * first */
+/* trainer:logits(n) -> [n,K] of the last step's n photos from the main classifier, a copy; nil when there
+ * were fewer */
 static int trainer_logits(lua_State *L) {
     const struct trainer *trainer = check(L, "trainer:logits");
     const float *logits = gr_trainer_logits(trainer->trainer);
     lua_Integer n = graft_integer(L, 2, "trainer:logits", "the number of photos in the last batch");
-    if (!logits || n < 1 || n > 1 << 16)
+    if (!logits || n < 1 || n > trainer->photos)
         return 0;
-    int64_t sizes[] = {n, trainer->network->net->output->shape.c};
+    int64_t sizes[] = {n, trainer->outputs};
     struct gr_tensor borrowed = {0}, *out = graft_new_tensor(L);
     int status = gr_tensor_borrow(&borrowed, GR_F32, 2, sizes, (float *)logits);
     if (!status)
@@ -288,7 +325,7 @@ static int trainer_logits(lua_State *L) {
 
 /* trainer:save(path [, record]): `record` is any table that JSON can hold */
 static int trainer_save(lua_State *L) {
-    const struct trainer *trainer = check(L, "trainer:save");
+    const struct trainer *trainer = check_idle(L, "trainer:save");
     const char *path = graft_string(L, 2, "trainer:save", "the path");
     struct gr_progress progress = {.best = __builtin_nan("")};
     lua_settop(L, 3);
@@ -305,7 +342,7 @@ static int trainer_save(lua_State *L) {
 
 /* trainer:restore(path) -> record */
 static int trainer_restore(lua_State *L) {
-    const struct trainer *trainer = check(L, "trainer:restore");
+    const struct trainer *trainer = check_idle(L, "trainer:restore");
     const char *path = graft_string(L, 2, "trainer:restore", "the path");
     struct gr_progress progress = {0};
     void **held = graft_hold_json(L);
@@ -322,12 +359,16 @@ static int trainer_restore(lua_State *L) {
 
 /* trainer:use(features|nil): batches are rows of these features from now on */
 static int trainer_use(lua_State *L) {
-    struct trainer *trainer = check(L, "trainer:use");
+    struct trainer *trainer = check_idle(L, "trainer:use");
     lua_settop(L, 2);
     const struct gr_features *features = graft_features(L, 2, "trainer:use");
     if (features && features->net != trainer->network->net)
         return graft_fail(L, GR_ERROR_OPTION, "trainer:use: these features are of another network");
     gr_trainer_use_features(trainer->trainer, features);
+    graft_count_features(L, 2, 1);
+    lua_getiuservalue(L, 1, USER_FEATURES);
+    graft_count_features(L, 3, -1);
+    lua_settop(L, 2);
     lua_setiuservalue(L, 1, USER_FEATURES);
     return 0;
 }
@@ -351,7 +392,7 @@ static int on_progress(void *payload, int64_t done) {
     lua_pushvalue(L, evaluation->progress);
     lua_pushinteger(L, (lua_Integer)done);
     lua_pushinteger(L, (lua_Integer)evaluation->total);
-    return lua_pcall(L, 2, 0, 0) == LUA_OK ? GR_OK : graft_keep_error(L);
+    return graft_callback(L, 2, 0) == LUA_OK ? GR_OK : graft_keep_error(L);
 }
 
 static int result_close(lua_State *L) {
@@ -375,8 +416,11 @@ static struct gr_result *new_result(lua_State *L) {
 static int core_evaluate(lua_State *L) {
     static const char who[] = "graft.evaluate";
     static const char *const known[] = {"batch_size", "loss", "heads", "size", "features", "progress", NULL};
-    struct gr_network *net = graft_check_network(L, 1, who)->net;
+    struct graft_network *network = graft_check_network(L, 1, who);
+    struct gr_network *net = network->net;
     const struct gr_set *set = graft_check_set(L, 2, who)->set;
+    struct graft_dataset *dataset = graft_dataset_of(L, 2);
+    graft_no_finalizer(L, who);
     struct graft_loss_call call = {0};
     struct gr_loss loss;
     struct evaluation evaluation = {L, 0, set->count};
@@ -392,11 +436,12 @@ static int core_evaluate(lua_State *L) {
     };
     if (size > 0)
         options.input = (struct gr_shape){net->input.c, size, size, false};
-    lua_getfield(L, 3, "features");
-    options.features = graft_features(L, -1, who);
+    if (!graft_field(L, 3, "features"))
+        lua_pushnil(L);
+    int features = lua_gettop(L);
+    options.features = graft_features(L, features, who);
     if (options.features && options.features->net != net)
         return graft_fail(L, GR_ERROR_OPTION, "%s: these features are of another network", who);
-    lua_pop(L, 1);
     if (!graft_field(L, 3, "loss"))
         lua_pushnil(L);
     graft_loss(L, -1, who, (const char *const *)net->classes, net->class_count, net->multilabel, &call,
@@ -406,7 +451,13 @@ static int core_evaluate(lua_State *L) {
         evaluation.progress = lua_gettop(L);
     struct gr_result *result = new_result(L);
     void **held = graft_hold_json(L);
-    graft_check(L, gr_evaluate(result, net, set, &options));
+    dataset->loaders++;
+    graft_count_features(L, features, 1);
+    graft_lock(network);
+    int status = graft_unlock(network, gr_evaluate(result, net, set, &options));
+    dataset->loaders--;
+    graft_count_features(L, features, -1);
+    graft_check(L, status);
     *held = gr_result_describe(result, net);
     if (!*held)
         return graft_raise(L);
@@ -440,7 +491,7 @@ void graft_open_trainer(lua_State *L) {
     };
     static const luaL_Reg functions[] = {
         {"trainer", core_trainer}, {"evaluate", core_evaluate}, {"interval", core_interval}, {NULL, NULL}};
-    graft_class(L, TYPE, methods, trainer_close);
+    graft_class(L, TYPE, methods, trainer_collect);
     luaL_setfuncs(L, functions, 0);
     graft_open_features(L);
     graft_open_losses(L);

@@ -48,6 +48,9 @@ int graft_core_array(lua_State *L) {
     if (!lua_istable(L, 1))
         return graft_bad_argument(L, "core.array", 1, "the list", "a table");
     lua_settop(L, 1);
+    if (lua_getmetatable(L, 1) && !is_marked(L, 1))
+        return graft_fail(L, GR_ERROR_OPTION, "core.array: this table has a metatable already");
+    lua_settop(L, 1);
     mark_array(L);
     return 1;
 }

@@ -17,11 +17,12 @@ static const char TYPE[] = "graft.weights", SNAPSHOT[] = "graft.snapshot";
 
 struct weights {
     struct gr_weights *list; /* NULL: closed */
+    int readers;             /* calls under way that may ask a script's functions: no closing meanwhile */
 };
 
 static struct weights *new_weights(lua_State *L) {
     struct weights *weights = lua_newuserdatauv(L, sizeof *weights, 0);
-    weights->list = NULL;
+    *weights = (struct weights){0};
     luaL_setmetatable(L, TYPE);
     return weights;
 }
@@ -35,11 +36,18 @@ static struct gr_weights *check(lua_State *L, const char *who) {
     return weights->list;
 }
 
-static int weights_close(lua_State *L) {
+static int weights_collect(lua_State *L) {
     struct weights *weights = luaL_checkudata(L, 1, TYPE);
     gr_weights_free(weights->list);
     weights->list = NULL;
     return 0;
+}
+
+static int weights_close(lua_State *L) {
+    const struct weights *weights = luaL_checkudata(L, 1, TYPE);
+    if (weights->readers > 0)
+        return graft_fail(L, GR_ERROR_OPTION, "weights:close: a network is being made of them");
+    return graft_in_finalizer(L) ? 0 : weights_collect(L);
 }
 
 static size_t bytes_of(const struct gr_weights *list) {
@@ -165,7 +173,8 @@ static struct gr_weights *renamed(lua_State *L, const struct gr_weights *list, i
     graft_check(L, gr_weights_create(&out->list));
     for (int i = 0; i < list->count; i++) {
         const char *name = list->items[i].name;
-        if (lua_getfield(L, map, name) == LUA_TSTRING)
+        lua_pushstring(L, name);
+        if (lua_rawget(L, map) == LUA_TSTRING)
             name = lua_tostring(L, -1);
         graft_check(L, gr_weights_add(out->list, name, &list->items[i].tensor));
         lua_pop(L, 1);
@@ -186,7 +195,7 @@ static struct gr_weights *renamed(lua_State *L, const struct gr_weights *list, i
 static int weights_apply(lua_State *L) {
     static const char *const known[] = {"allow_head", "allow_aux", "map", "source", NULL};
     const struct gr_weights *list = check(L, "weights:apply");
-    struct graft_network *network = graft_check_network(L, 2, "weights:apply");
+    struct graft_network *network = graft_change_network(L, 2, "weights:apply");
     lua_settop(L, 3);
     graft_known(L, 3, "weights:apply", known);
     struct gr_apply_options options = {
@@ -274,7 +283,10 @@ static int weights_model(lua_State *L) {
     if (!gr_model_is(list))
         return graft_fail(L, GR_ERROR_FILE,
                           "%s: holds weights but no architecture, so it is no model file of Graft", path);
+    struct weights *weights = lua_touserdata(L, 1);
+    weights->readers++;
     int status = gr_model_load(&network->net, list, graft_state(L)->seed);
+    weights->readers--;
     if (status)
         gr_fail_in("%s", path);
     graft_check(L, status);
@@ -300,11 +312,15 @@ struct snapshot {
     struct gr_snapshot *snapshot;
 };
 
-static int snapshot_close(lua_State *L) {
+static int snapshot_collect(lua_State *L) {
     struct snapshot *held = luaL_checkudata(L, 1, SNAPSHOT);
     gr_snapshot_free(held->snapshot);
     held->snapshot = NULL;
     return 0;
+}
+
+static int snapshot_close(lua_State *L) {
+    return graft_in_finalizer(L) ? 0 : snapshot_collect(L);
 }
 
 static struct gr_snapshot *check_snapshot(lua_State *L, const char *who) {
@@ -327,7 +343,7 @@ static int core_snapshot(lua_State *L) {
 
 static int snapshot_restore(lua_State *L) {
     const struct gr_snapshot *snapshot = check_snapshot(L, "snapshot:restore");
-    graft_check(L, gr_snapshot_restore(snapshot, graft_check_network(L, 2, "snapshot:restore")->net));
+    graft_check(L, gr_snapshot_restore(snapshot, graft_change_network(L, 2, "snapshot:restore")->net));
     return 0;
 }
 
@@ -354,7 +370,7 @@ void graft_open_weights(lua_State *L) {
         {"weights", core_weights},       {"save_weights", core_save_weights}, {"save_model", core_save_model},
         {"load_model", core_load_model}, {"snapshot", core_snapshot},         {NULL, NULL},
     };
-    graft_class(L, TYPE, methods, weights_close);
-    graft_class(L, SNAPSHOT, snapshot_methods, snapshot_close);
+    graft_class(L, TYPE, methods, weights_collect);
+    graft_class(L, SNAPSHOT, snapshot_methods, snapshot_collect);
     luaL_setfuncs(L, functions, 0);
 }
