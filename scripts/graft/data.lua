@@ -48,9 +48,8 @@ function data.augment(value, who)
       end
       return presets[value]
    end
-   strict.check(value, "table", who .. ": augment")
    local descriptions, list = require "graft.descriptions", {}
-   for i, item in ipairs(value) do
+   for i, item in ipairs(strict.list(value, "any", who .. ": augment")) do
       list[i] = descriptions.fields(item, "augment", who)
    end
    return list

@@ -60,6 +60,9 @@ local function make(name)
       local values = { kind = group, name = name }
       for key, field in pairs(fields) do
          values[key] = given[key]
+         if types[key] == "table" and given[key] then
+            values[key] = strict.list(given[key], number, ("%s: option %s"):format(who, key))
+         end
          if values[key] == nil then
             if field[2] == nil then
                core.error("option", ("%s: %s is required, for example %s{ %s = %s }"):format(who, key, who, key,

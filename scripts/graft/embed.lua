@@ -71,7 +71,7 @@ function embed.embed(net, set, options)
    if data.is_set(set) then
       batches = set_batches(handle, set, size)
    elseif type(set) == "table" and not data.is(set) then
-      batches = file_batches(handle, set, size)
+      batches = file_batches(handle, strict.list(set, "string", who .. ": the files"), size)
    else
       core.error("option", who .. ": expected a set such as data.train, or a list of files")
    end

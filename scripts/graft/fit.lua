@@ -20,6 +20,7 @@ local keys = { epochs = "integer", batch_size = "integer", optimizer = "table", 
    clip = "number", name = "string", threads = "integer", bn = "string", monitor = "string", drop_last = "boolean" }
 
 local WHO = "graft.fit"
+local MOST = 1000000 -- epochs, photos in a batch: more is a slip
 
 local function choice(value, allowed, name)
    for _, word in ipairs(allowed) do
@@ -44,8 +45,9 @@ local function check_options(options)
       choice(options.bn, { "train", "fixed" }, "bn")
    end
    for _, name in ipairs { "epochs", "batch_size", "patience" } do
-      if options[name] and options[name] < 1 then
-         core.error("option", ("%s: %s must be at least 1, got %d"):format(WHO, name, options[name]))
+      if options[name] and (options[name] < 1 or options[name] > MOST) then
+         core.error("option", ("%s: %s must be %s, got %d"):format(WHO, name, options[name] < 1 and "at least 1"
+            or "at most " .. format.count(MOST), options[name]))
       end
    end
    if not options.optimizer then
@@ -489,6 +491,10 @@ local fine_keys = { epochs = "integer", batch_size = "integer", lr = "number", a
 
 function fit.fine_tune(net, d, options)
    options = strict.options(options, "graft.fine_tune", fine_keys)
+   network.handle(net, "graft.fine_tune")
+   if not data.is(d) then
+      core.error("option", "graft.fine_tune: expected a data set (graft.data.folder), got " .. type(d))
+   end
    local epochs = options.epochs or 12
    local lr = options.lr or 0.01
    local descriptions = require "graft.descriptions"

@@ -85,7 +85,11 @@ function graft.config(options)
       core.threads(options.threads)
    end
    if options.memory then
-      core.memory(math.tointeger(options.memory // 1))
+      local bytes = math.tointeger(options.memory // 1)
+      if not bytes then
+         core.error("option", ("graft.config: memory must be a number of bytes, got %s"):format(options.memory))
+      end
+      core.memory(bytes)
    end
    if options.progress ~= nil then
       context.progress = options.progress

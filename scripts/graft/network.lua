@@ -37,8 +37,7 @@ function network.class_list(classes, who)
       core.error("option", ("%s: expected a list of class names or a data set, got %s"):format(who, type(classes)))
    end
    local list, seen = {}, {}
-   for i, name in ipairs(classes) do
-      strict.check(name, "string", ("%s: class %d"):format(who, i))
+   for i, name in ipairs(strict.list(classes, "string", who .. ": the classes")) do
       if seen[name] then
          core.error("name", ("%s: class %q is named twice"):format(who, name))
       end
@@ -55,7 +54,7 @@ local function patterns(who, options, ...)
    local names, given = {}, {}
    local first = ...
    if type(first) == "table" then
-      for key, value in pairs(first) do
+      for key, value in next, first do
          if math.type(key) == "integer" then
             names[key] = value
          else
@@ -143,9 +142,9 @@ end
 -- {{"*", 1/10}, {"head", 1}}: ordered rules, the last match wins; they replace all earlier ones.
 function methods:lr_scale(rules)
    local who = "net:lr_scale"
-   strict.check(rules, "table", who)
+   rules = strict.list(rules, "any", who)
    for i, rule in ipairs(rules) do
-      if type(rule) ~= "table" or type(rule[1]) ~= "string" or type(rule[2]) ~= "number" then
+      if type(rule) ~= "table" or type(rawget(rule, 1)) ~= "string" or type(rawget(rule, 2)) ~= "number" then
          core.error("option", ('%s: rule %d must look like {"layer4", 1/10}'):format(who, i))
       end
    end
@@ -256,8 +255,7 @@ end
 -- The outputs of layers or stages for a batch: one name gives a tensor, a list gives a table by name.
 function methods:features(x, names)
    local single = type(names) == "string"
-   local list = single and { names } or names
-   strict.check(list, "table", "net:features: the layers")
+   local list = single and { names } or strict.list(names, "string", "net:features: the layers")
    local ends = {}
    for i, name in ipairs(list) do
       ends[i] = network.layer_end(handles[self], "net:features", name)
@@ -282,7 +280,11 @@ function methods:predict(images, options)
    if #classes == 0 then
       core.error("name", "net:predict: this network has no class names; give them with graft.load(path, {classes={...}})")
    end
-   local list = (type(images) == "table" and not network.is(images)) and images or { images }
+   local several = type(images) == "table" and not network.is(images)
+   local list = several and strict.list(images, { "string", "userdata" }, "net:predict: the photos") or { images }
+   if options.top and options.top < 1 then
+      core.error("option", ("net:predict: top must be at least 1, got %d"):format(options.top))
+   end
    local results = {}
    for i, image in ipairs(list) do
       local logits = self:forward(self:preprocess(image))
@@ -293,7 +295,7 @@ function methods:predict(images, options)
       end
       results[i] = top
    end
-   return list == images and results or results[1]
+   return several and results or results[1]
 end
 
 -- for name, layer in net:layers([glob])
@@ -458,7 +460,7 @@ Net.__call = function(self, x)
    return self:forward(x)
 end
 Net.__tostring = function(self)
-   return self:summary()
+   return handles[self]:closed() and "network (closed)" or self:summary()
 end
 Net.__close = function(self)
    self:close()

@@ -112,7 +112,7 @@ function nn.concat(first, second)
    if type(first) == "string" then
       name, inputs = first, second
    end
-   strict.check(inputs, "table", "graft.nn.concat")
+   inputs = strict.list(inputs, "any", "graft.nn.concat")
    if #inputs < 1 or not is_node(inputs[1]) then
       core.error("option", "graft.nn.concat: expected a list of nodes")
    end
@@ -172,7 +172,7 @@ Loss.__index = function(_, key)
    core.error("name", ("a loss has no field %q; call it: loss(logits, y)"):format(tostring(key)))
 end
 Loss.__call = function(self, logits, y, b)
-   return core.loss(rawget(self, "description"), logits, y, b and rawget(b, "columns"))
+   return core.loss(rawget(self, "description"), logits, y, type(b) == "table" and rawget(b, "columns") or nil)
 end
 Loss.__tostring = function(self)
    return rawget(self, "description").kind
@@ -235,9 +235,12 @@ end
 -- graft.nn.check(loss_or_layer, shape): compares its gradient with finite differences at random points; raises if off
 function nn.check(subject, shape)
    local tensor = core.tensor
-   strict.check(shape, "table", "graft.nn.check: the second argument, a shape such as {8, 4},")
+   shape = strict.list(shape, "integer", "graft.nn.check: the second argument, a shape such as {8, 4},")
    local what, f, x, gradient
    if type(subject) == "function" or getmetatable(subject) == Loss then
+      if #shape ~= 2 or shape[1] < 1 or shape[2] < 1 then
+         core.error("shape", "graft.nn.check: a loss is checked on a shape {photos, classes}, such as {8, 4}")
+      end
       local y = tensor.zeros(shape)
       for i = 1, shape[1] do
          y[i][(i - 1) % shape[2] + 1] = 1
@@ -251,7 +254,8 @@ function nn.check(subject, shape)
       f = function()
          return (subject(x, y, nil))
       end
-   elseif type(subject) == "table" and subject.forward and subject.backward then
+   elseif type(subject) == "table" and type(rawget(subject, "forward")) == "function"
+      and type(rawget(subject, "backward")) == "function" then
       what = "layer " .. subject.kind
       x = tensor.randn(shape)
       local p = {}

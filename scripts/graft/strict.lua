@@ -62,24 +62,35 @@ function strict.options(options, who, types)
             type(key) == "string" and ('"%s"'):format(key) or ("[%s]"):format(tostring(key)),
             near and ('nearest: "%s"'):format(near) or "it takes: " .. table.concat(known, ", ")), near)
       end
-      strict.check(value, wanted, ("%s: option %s"):format(who, key))
-      copy[key] = value
+      copy[key] = strict.check(value, wanted, ("%s: option %s"):format(who, key))
    end
    return copy
 end
 
--- Raises unless the value has one of the types ("integer" and "any" are types too).
+-- The value, when it has one of the types ("integer" and "any" are types too); raises otherwise.
 function strict.check(value, wanted, what)
    local list = type(wanted) == "table" and wanted or { wanted }
    for _, name in ipairs(list) do
-      if name == "any" or type(value) == name or (name == "integer" and math.type(value) == "integer")
-         or (name == "integer" and math.type(value) == "float" and value % 1 == 0) then
+      if name == "any" or type(value) == name then
          return value
+      elseif name == "integer" and math.type(value) and math.tointeger(value) then
+         return math.tointeger(value)
       end
    end
    core.error("option", ("%s: expected %s, got %s"):format(what, table.concat(list, " or "),
       type(value) == "number" and tostring(value) or type(value) == "string" and ('"%s"'):format(value)
          or type(value)))
+end
+
+-- The list part of a table as a plain list of values of one type. Metamethods are not asked: a table that answers every
+-- index would never end.
+function strict.list(value, wanted, what)
+   strict.check(value, "table", what)
+   local list = {}
+   for i = 1, rawlen(value) do
+      list[i] = strict.check(rawget(value, i), wanted, ("%s: entry %d"):format(what, i))
+   end
+   return list
 end
 
 return strict

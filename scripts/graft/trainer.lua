@@ -105,16 +105,23 @@ function methods:epochs(count)
    end
 end
 
+-- Columns that the line of progress shows.
+local logged = { epoch = "integer", train_loss = "number", val_accuracy = "number", val_map = "number", lr = "number" }
+
 -- tr:log{epoch=, ...}: a row of metrics.csv and a line of progress; keeps `best` by val_accuracy.
 function methods:log(row)
    if context.planning then
       return
    end
    strict.check(row, "table", "trainer:log")
+   for key, value in next, row do
+      strict.check(key, "string", "trainer:log: a column's name")
+      strict.check(value, logged[key] or { "number", "string", "boolean" }, "trainer:log: " .. key)
+   end
    local state = states[self]
    local folder = run_folder.open()
    local copy = { fit = core.fit(), lr = state.core:lr() }
-   for key, value in pairs(row) do
+   for key, value in next, row do
       copy[key] = value
    end
    run_folder.append_metrics(folder, copy)
@@ -185,7 +192,7 @@ local function own_loss(handle, set, loss, batch_size)
    local sum, count = 0, 0
    for x, y, b in set:batches { net = handle, batch_size = batch_size, epoch = 1 } do
       core.check_interrupt()
-      local value = loss(handle:forward(x), y, data.wrap_batch(b))
+      local value = strict.check((loss(handle:forward(x), y, data.wrap_batch(b))), "number", "loss: its first result")
       sum, count = sum + value * #x, count + #x
    end
    return count > 0 and sum / count or 0
