@@ -115,8 +115,9 @@ function methods:log(row)
    end
    strict.check(row, "table", "trainer:log")
    for key, value in next, row do
-      strict.check(key, "string", "trainer:log: a column's name")
-      strict.check(value, logged[key] or { "number", "string", "boolean" }, "trainer:log: " .. key)
+      if type(key) == "string" then -- others are no columns
+         strict.check(value, logged[key] or { "number", "string", "boolean" }, "trainer:log: " .. key)
+      end
    end
    local state = states[self]
    local folder = run_folder.open()
