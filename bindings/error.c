@@ -197,11 +197,11 @@ int graft_choice(lua_State *L, int argument, const char *function, const char *w
     if (otherwise >= 0 && lua_isnoneornil(L, argument))
         return otherwise;
     const char *given = graft_string(L, argument, function, what);
-    for (int i = 0; words[i]; i++) {
+    for (int i = 0; words[i]; i++)
         if (strcmp(words[i], given) == 0)
             return i;
+    for (int i = 0; words[i]; i++)
         gr_text_add(&list, "%s\"%s\"", i ? ", " : "", words[i]);
-    }
     char shown[96];
     gr_fail(GR_ERROR_OPTION, "%s: %s must be one of %s, not \"%s\"", function, what,
             list.bytes ? list.bytes : "", gr_printable(given, shown, sizeof shown));

@@ -64,19 +64,26 @@ static void push_layers(lua_State *L, struct gr_layer *const *layers, int count)
     }
 }
 
+/* The features that the method `who` asks. */
+static const struct gr_features *check(lua_State *L, const char *who) {
+    if (lua_isnoneornil(L, 1))
+        graft_bad_argument(L, who, 1, "the features", "features of core.features");
+    return graft_features(L, 1, who);
+}
+
 static int features_layers(lua_State *L) {
-    const struct gr_features *features = graft_features(L, 1, "features:layers");
+    const struct gr_features *features = check(L, "features:layers");
     push_layers(L, features->layers, features->layer_count);
     return 1;
 }
 
 static int features_bytes(lua_State *L) {
-    lua_pushinteger(L, (lua_Integer)graft_features(L, 1, "features:bytes")->bytes);
+    lua_pushinteger(L, (lua_Integer)check(L, "features:bytes")->bytes);
     return 1;
 }
 
 static int features_photos(lua_State *L) {
-    lua_pushinteger(L, (lua_Integer)graft_features(L, 1, "features:photos")->photos);
+    lua_pushinteger(L, (lua_Integer)check(L, "features:photos")->photos);
     return 1;
 }
 
