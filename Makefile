@@ -100,8 +100,8 @@ bench: all $(BENCHES) ## times kernels and training steps; never part of the tes
 	@for program in $(BENCHES); do echo "$$program"; $$program || exit 1; done
 	@for script in $(wildcard tests/bench/*.sh); do echo "$$script"; BUILD=$(BUILD) sh $$script || exit 1; done
 
-fuzz: ## feeds every reader broken files (FUZZ_SECONDS each, 30 by default); needs clang
-	@$(MAKE) --no-print-directory fuzzers CC=clang BUILD=build-fuzz OPT="-O1 -g" \
+fuzz: ## feeds every reader broken files, every function hostile calls (FUZZ_SECONDS each, 30 by default); needs clang
+	@$(MAKE) --no-print-directory fuzzers build-fuzz/graft CC=clang BUILD=build-fuzz OPT="-O1 -g" \
 		SANITIZE="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined"
 	@sh tests/fuzz/run $(FUZZ_SECONDS)
 

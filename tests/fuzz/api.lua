@@ -1,20 +1,22 @@
 -- Calls every function of Graft's with arguments that nobody expects, and then in orders that nobody expects.
 --
---   lua5.4 tests/fuzz/api.lua [--seed N] [--part K/N] [--sequences N] [--only WORD] [--calls FILE]
+--   lua5.4 tests/fuzz/api.lua [--seed N] [--part K/N] [--sequences N] [--seconds N] [--only WORD] [--calls FILE]
 --
--- Run it in an empty folder: files are written there. GRAFT_BUILD is the folder of graft.so. Each call must end within 5
+-- Run it in an empty folder: files are written there. GRAFT_BUILD is the folder of graft.so; the program runs it too
+-- (graft -e 'loadfile("tests/fuzz/api.lua")("--seed", "2")'), with what only the program has. Each call must end within 5
 -- seconds and either succeed or raise an error that is Graft's, Lua's text, or what the caller's own function raised;
 -- functions for recipes raise Graft's alone. What was called last stands in the file --calls (last-call) when a call
 -- ended the process. The matrix has every function x every argument x every hostile value, and every field of option
 -- tables likewise; --part 1/20 makes every 20th call of it. The sequences call random functions on what earlier calls
--- gave. The last line tells the number of calls; the exit status is 1 when a call went wrong.
-local here = arg[0]:match "^(.*)/[^/]*$" or "."
+-- gave; with --seconds they go on until so many have passed. The last line tells the number of calls; the exit status is 1 when a call went wrong.
+local words = { ... }
+local here = debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$" or "."
 package.cpath = (os.getenv "GRAFT_BUILD" or "build") .. "/?.so;" .. package.cpath
 package.path = here .. "/?.lua;" .. package.path
 
 local settings = { seed = 1, part = 1, of = 1, sequences = 20000, calls = "last-call" }
-for i = 1, #arg, 2 do
-  local key, value = arg[i]:match "^%-%-(%a+)$", arg[i + 1]
+for i = 1, #words, 2 do
+  local key, value = words[i]:match "^%-%-(%a+)$", words[i + 1]
   if key == "part" then
     settings.part, settings.of = value:match "^(%d+)/(%d+)$"
     settings.part, settings.of = tonumber(settings.part), tonumber(settings.of)
@@ -92,10 +94,15 @@ local function call(name, f, arguments, public)
   journal:seek "set"
   journal:write(name, (" "):rep(200 - #name), "\n")
   calls = calls + 1
+  hostile.present = { table.unpack(arguments, 1, arguments.n) }
+  if calls % 3 == 0 then -- a finalizer that may run anywhere in the call
+    setmetatable({}, { __gc = hostile.meddle })
+  end
   local started = core.clock()
   local thread = coroutine.create(f) -- so that a yield comes back here
   local results = table.pack(coroutine.resume(thread, table.unpack(arguments, 1, arguments.n)))
   coroutine.close(thread)
+  hostile.present = {}
   local spent = core.clock() - started
   if spent > (tonumber(os.getenv "FUZZ_PATIENCE") or 5) then
     problem(("took %.1f s"):format(spent), name)
@@ -291,8 +298,10 @@ for _, target in ipairs(targets) do
 end
 local in_matrix = calls
 if not only then
-  for _ = 1, settings.sequences do
+  local done, started = 0, core.clock()
+  while (settings.seconds and core.clock() - started < settings.seconds) or done < settings.sequences do
     sequence_step()
+    done = done + 1
   end
 end
 pool = nil

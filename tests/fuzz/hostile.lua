@@ -19,6 +19,41 @@ end
 
 local folder -- of photos
 
+-- Objects of the present call, and functions that do to them what should not be done during it: close, change, run.
+hostile.present = {}
+local meddling = false
+
+local deeds = {
+  function(o) o:close() end,
+  function(o) o:replace_head { "a", "b", "c" } end,
+  function(o) o:freeze "*" end,
+  function(o) o:set_size(9) end,
+  function(o) o:add("relu", nil, nil, { "input" }) end,
+  function(o) o:forward(T.rand(1, 3, 9, 9)) end,
+  function(o) o:forward(T.rand(40, 3, 8, 8)) end,
+  function(o) o:step(T.rand(5, 3, 8, 8), T.rand(5, 2)) end,
+  function(o) o:use(nil) end,
+  function(o) o:cut "conv1" end,
+  function(o) o:restore "checkpoint.safetensors" end,
+  function(o) o() end,
+  function(o) local _ <close> = o end,
+}
+
+function hostile.meddle()
+  if meddling then
+    return
+  end
+  meddling = true
+  for _, object in ipairs(hostile.present) do
+    for _, deed in ipairs(deeds) do
+      pcall(deed, object)
+    end
+  end
+  pcall(core.threads, 3)
+  collectgarbage()
+  meddling = false
+end
+
 local function make_photos()
   core.seed(11)
   for _, class in ipairs { "bees", "ants" } do
@@ -102,6 +137,36 @@ function makers.npy()
     T.rand(2, 3):save "x.npy"
   end
   return "x.npy"
+end
+
+function makers.features()
+  local features = core.features(core_network(true):freeze { "conv1", "bn1" }, { makers.dataset():set "train" })
+  return features
+end
+
+-- A network with a layer written in Lua, whose function is `forward`.
+function hostile.with_layer(forward)
+  graft.nn.layer { kind = "hostile", pure = true, forward = forward, backward = function(gy)
+    hostile.meddle()
+    return gy
+  end, shape = function(shape)
+    hostile.meddle()
+    return shape
+  end }
+  local net = core.network("own", { 3, 8, 8 })
+  net:add("custom", "own", { kind = "hostile" }, { "input" })
+  net:add("conv2d", "conv1", { out = 2, kernel = 3 }, { "own" })
+  net:add("global_avg_pool", "pool", nil, { "conv1" })
+  net:add("linear", "fc", { out = 2 }, { "pool" })
+  net:finish { output = "fc", head = "fc" }
+  return net:set_classes { "ants", "bees" }
+end
+
+function makers.own()
+  return hostile.with_layer(function(x)
+    hostile.meddle()
+    return x
+  end)
 end
 
 function makers.weights() return core.weights(makers.model()) end
@@ -251,6 +316,16 @@ hostile.values = {
     collectgarbage()
     return ...
   end end },
+  { "meddler", function() return function(x)
+    hostile.meddle()
+    return x, x
+  end end },
+  { "meddling loss", function() return function(logits)
+    hostile.meddle()
+    return 1, logits
+  end end },
+  { "own", makers.own },
+  { "features", makers.features },
   { "yield", function() return coroutine.yield end },
   { "thread", function() return coroutine.create(raise) end },
   { "file", function() return io.tmpfile() end },

@@ -1,7 +1,8 @@
 -- Every function of Graft's that a script can reach, each with arguments that it takes: what tests/fuzz/api.lua spoils.
 local graft = require "graft"
 local core = require "graft.core"
-local M = require("hostile").makers
+local hostile = require "hostile"
+local M = hostile.makers
 local T = core.tensor
 
 local targets = {}
@@ -64,6 +65,7 @@ local core_arguments = {
   random = function() return "sample", 1, 2, 3, 4 end,
   shuffle = function() return 5, 1, 2, 3 end,
   history = function() return "history" end,
+  read_line = function() return "> ", function() end end,
   json = function() return { a = { 1, "x", true } }, true end,
   parse_json = function() return '{"a": [1, 2.5, "x", null, true]}' end,
   array = function() return {} end,
@@ -124,10 +126,14 @@ local core_arguments = {
       progress = function() end }
   end,
   interval = function() return 3, 10 end,
+  cut = M.handle,
+  features = function() return M.handle():freeze "conv1", { M.set() }, { batch_size = 2, budget = 1 << 20, size = 8,
+    progress = function() end } end,
   register_layer = fresh_layer,
 }
 
-local blocking = { read_line = true } -- waits for somebody who types
+-- Waits for somebody who types.
+local blocking = { read_line = core.terminal "stdin" ~= nil }
 
 for name, f in each(core) do
   if type(f) == "function" and not blocking[name] then
@@ -244,11 +250,14 @@ methods_of(M.weights, "weights", {
   get = function() return "fc.weight" end,
   apply = function() return M.handle(), { allow_head = true, allow_aux = true, map = { ["a"] = "b" }, source = "file" } end,
 })
+methods_of(M.features, "features", {})
+methods_of(M.own, "own", handle_arguments, true)
 methods_of(M.snapshot, "snapshot", { update = M.handle, restore = M.handle })
 methods_of(M.optimizer, "optimizer", { step = function() return { T.zeros(2) }, { T.ones(2) }, 0.1, 1 end })
 methods_of(M.trainer, "trainer", {
   step = function() return M.x(), M.y(), {} end,
   step_batch = function() return M.batch(), {} end,
+  use = function() return nil end,
   set_lr = function() return 0.5 end,
   set_steps = function() return 10 end,
   logits = function() return 2 end,
@@ -277,6 +286,42 @@ methods_of(M.set, "set", {
 methods_of(M.batch, "batch", { input = M.handle })
 methods_of(M.ended_batch, "ended batch", { input = M.handle }, true)
 
+-- Training and looking with functions of the script's own, which come back to everything that is at work.
+local function meddler(logits)
+  hostile.meddle()
+  return 0.5, logits * 0
+end
+add("meddled training", function(net, options, set)
+  local trainer = core.trainer(net, options)
+  hostile.present[#hostile.present + 1] = trainer
+  trainer:step(M.x(), M.y())
+  local step, _, _, closing = set:batches { net = net, batch_size = 2, size = 8 }
+  table.move({ step, closing }, 1, 2, #hostile.present + 1, hostile.present)
+  local _, _, b = step()
+  trainer:step_batch(b)
+  step()
+  trainer:step(M.x(), M.y())
+end, function() return M.own(), { optimizer = sgd, loss = meddler }, M.set() end)
+add("meddled looking", function(net, set, options)
+  net:forward(M.x())
+  net:plan { capacity = 2, input = { 3, 9, 9 } }
+  core.evaluate(net, set, options)
+  core.features(net:freeze { "own", "conv1" }, { set }, { progress = meddler })
+  net:clone():set_size(10)
+end, function() return M.own(), M.set(), { batch_size = 2, progress = meddler, loss = meddler } end)
+add("meddled features", function(net, set)
+  local features = core.features(net, { set }, { progress = meddler })
+  local trainer = core.trainer(net, { optimizer = sgd, loss = meddler })
+  trainer:use(features)
+  local step, _, _, closing = set:batches { net = net, batch_size = 2, features = features, tensors = false }
+  table.move({ features, trainer, step, closing }, 1, 4, #hostile.present + 1, hostile.present)
+  for _ = 1, 2 do
+    local _, _, b = step()
+    trainer:step_batch(b)
+  end
+  core.evaluate(net, set, { features = features, progress = meddler })
+end, function() return M.handle():freeze { "conv1", "bn1" }, M.set() end)
+
 -- The whole loop: the options decide, and the photos are made.
 add("set:batches, all of them", function(set, options)
   for _, _, b in set:batches(options) do
@@ -303,7 +348,7 @@ local public_arguments = {
   out = function() return "name" end,
   options = function() return { epochs = 3, data = { type = "folder", default = "x", help = "text" } } end,
   config = function() return { threads = 2, memory = 1 << 28, progress = false } end,
-  load = function() return M.model(), { arch = "resnet18", classes = { "x", "y" } } end,
+  load = function() return M.model(), { classes = { "x", "y" } } end,
   fit = function() return M.net(), M.d(), fit_options() end,
   fine_tune = function() return M.net(), M.d(), { epochs = 1, batch_size = 4, lr = 0.1, augment = "none" } end,
   plan = function() return M.net(), M.d(), { epochs = 1, batch_size = 4 } end,
@@ -457,7 +502,7 @@ for _, kind in ipairs(core.kinds()) do
       local net = core.network("n", { 3, 8, 8 })
       local inputs = (name == "add" or name == "multiply") and { "input", "input" } or { "input" }
       local made = net:add(name, "layer", options, inputs)
-      if name:find "global" then
+      if name:find "global" or name == "flatten" then
         net:add("relu", "pool", nil, { made })
       else
         net:add("global_avg_pool", "pool", nil, { made })
