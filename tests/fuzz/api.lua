@@ -274,6 +274,9 @@ local function sequence_step()
   if random(30) == 1 then
     collectgarbage()
   end
+  if random(5) == 1 then -- memory ends somewhere in the call
+    core.memory(core.memory().live + random(2) * random(30000))
+  end
   local results = call("call " .. calls .. ": " .. target.name, target.get, arguments, false)
   for i = 1, arguments.n do
     keep(arguments[i])
