@@ -12,6 +12,7 @@ struct target {
     struct gr_param *param;
     const struct gr_layer *layer;
     struct gr_slot *slot;
+    const float *gradient; /* the plan's, looked up once */
 };
 
 /* A running statistic that a forward pass moves, and its value before the step. */
@@ -98,6 +99,7 @@ static int bind_targets(struct gr_trainer *trainer) {
         struct target *target = &trainer->targets[i];
         target->param = params[i];
         target->layer = layers[i];
+        target->gradient = gr_plan_gradient(trainer->plan, params[i]);
         GR_TRY(gr_optimizer_slot(trainer->optimizer, params[i], &target->slot));
     }
     trainer->target_count = count;
@@ -219,8 +221,8 @@ static int losses(struct gr_trainer *trainer, int n, int k, const float *targets
 static double gradient_norm(struct gr_trainer *trainer) {
     double sum = 0;
     for (int i = 0; i < trainer->target_count; i++) {
-        const struct gr_param *param = trainer->targets[i].param;
-        sum += gr_sum_squares(gr_tensor_count(&param->tensor), gr_plan_gradient(trainer->plan, param));
+        const struct target *target = &trainer->targets[i];
+        sum += gr_sum_squares(gr_tensor_count(&target->param->tensor), target->gradient);
     }
     return sqrt(sum);
 }
@@ -247,8 +249,7 @@ static void apply(struct gr_trainer *trainer) {
         scale = clip / (trainer->norm + 1e-6);
     for (int i = 0; i < trainer->target_count; i++) {
         struct target *target = &trainer->targets[i];
-        gr_optimizer_step(trainer->optimizer, target->slot, target->param,
-                          gr_plan_gradient(trainer->plan, target->param), scale,
+        gr_optimizer_step(trainer->optimizer, target->slot, target->param, target->gradient, scale,
                           lr * target->layer->lr_scale);
     }
     trainer->steps++;
