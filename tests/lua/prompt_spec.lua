@@ -311,8 +311,10 @@ local function terminal()
     skip "the program script (util-linux) is not here"
   end
   local log, history = os.tmpname(), os.tmpname()
-  local command = ("GRAFT_HISTORY=%s TERM=vt100 %s; echo status $?"):format(quoted(history), quoted(program))
-  local pipe = assert(io.popen(clean(("script -qfec %s %s >/dev/null 2>&1"):format(quoted(command), quoted(log))), "w"))
+  -- Ctrl-C reaches the shell too, which has to outlive it to report the status: dash, unlike bash, would die of it.
+  local command = ("trap : INT; GRAFT_HISTORY=%s TERM=vt100 %s; echo status $?"):format(quoted(history), quoted(program))
+  local script = ("SHELL=/bin/sh script -qfec %s %s >/dev/null 2>&1"):format(quoted(command), quoted(log))
+  local pipe = assert(io.popen(clean(script), "w"))
   local seen = 1
   local t = { history = history }
   function t.send(text)
