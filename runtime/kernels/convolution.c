@@ -8,9 +8,9 @@
 #include "kernels/tables.h"
 
 static const struct gr_convolution_passes *const kernels[GR_CONV_KERNELS] = {
-    [GR_CONV_POINTWISE] = &gr_convolution_pointwise,
-    [GR_CONV_GEMM] = &gr_convolution_gemm,
     [GR_CONV_DEPTHWISE] = &gr_convolution_depthwise,
+    [GR_CONV_SEGMENT] = &gr_convolution_segment,
+    [GR_CONV_WINOGRAD] = &gr_convolution_winograd,
 };
 
 bool gr_convolution_fits(enum gr_convolution_kernel kernel, const struct gr_convolution *conv) {
@@ -138,85 +138,6 @@ struct gr_taps gr_axis_interior(const struct gr_axis *axis) {
     return (struct gr_taps){first, last};
 }
 
-static void copy_floats(float *to, const float *from, int count) {
-    if (count >= 64) {
-        memcpy(to, from, sizeof(float) * (size_t)count);
-        return;
-    }
-    for (int i = 0; i < count; i++)
-        to[i] = from[i];
-}
-
-/* One kernel row of one pixel's patch. `row` is the input row, `at` the first tap's column. */
-static void gather_row(const struct gr_gather *gather, const float *row, int i, float *patch) {
-    const struct gr_axis *columns = &gather->columns;
-    int channels = gather->channels;
-    struct gr_taps taps = gr_axis_taps(columns, i);
-    const float *from = row + (int64_t)(columns->in_first + i * columns->in_step) * gather->stride;
-
-    memset(patch, 0, sizeof(float) * (size_t)(taps.first * channels));
-    if (columns->tap_stride == 1 && channels == gather->stride)
-        copy_floats(patch + taps.first * channels, from + (int64_t)taps.first * channels,
-                    (taps.last - taps.first) * channels);
-    else
-        for (int tap = taps.first; tap < taps.last; tap++)
-            copy_floats(patch + tap * channels, from + (int64_t)tap * columns->tap_stride * gather->stride,
-                        channels);
-    memset(patch + taps.last * channels, 0, sizeof(float) * (size_t)((columns->taps - taps.last) * channels));
-}
-
-void gr_gather_patches(const struct gr_gather *gather, const float *x, int64_t first, int64_t last,
-                       int tap_first, int tap_last, float *patches) {
-    const struct gr_axis *rows = &gather->rows, *columns = &gather->columns;
-    int64_t line = first / columns->outputs; /* output rows of all photos, counted through */
-    int i = (int)(first % columns->outputs);
-    int length = columns->taps * gather->channels;
-    int64_t row_floats = (int64_t)columns->inputs * gather->stride;
-
-    for (int64_t pixel = first; pixel < last; line++, i = 0) {
-        int64_t photo = line / rows->outputs;
-        int at = rows->in_first + (int)(line % rows->outputs) * rows->in_step;
-        int64_t stop = pixel + columns->outputs - i < last ? pixel + columns->outputs - i : last;
-        for (; pixel < stop; pixel++, i++)
-            for (int tap = tap_first; tap < tap_last; tap++, patches += length) {
-                int row = at + tap * rows->tap_stride;
-                if (row < 0 || row >= rows->inputs)
-                    memset(patches, 0, sizeof(float) * (size_t)length);
-                else
-                    gather_row(gather, x + (photo * rows->inputs + row) * row_floats, i, patches);
-            }
-    }
-}
-
-struct packing {
-    int cg, kg, taps, run; /* run: output channels in a chunk */
-    const float *weights, *scale;
-    float *packed;
-};
-
-static void pack_chunk(void *context, int64_t chunk, int worker) {
-    const struct packing *p = context;
-    int64_t runs = gr_pieces(p->kg, p->run), group = chunk / runs, each = (int64_t)p->cg * p->taps;
-    int first = (int)(chunk % runs) * p->run, count = p->kg - first < p->run ? p->kg - first : p->run;
-    const float *from = p->weights + (group * p->kg + first) * each;
-    const float *scale = p->scale ? p->scale + group * p->kg + first : NULL;
-    float *packed = p->packed + group * each * p->kg + first;
-    (void)worker;
-    for (int c = 0; c < p->cg; c++)
-        for (int tap = 0; tap < p->taps; tap++) {
-            float *to = packed + ((int64_t)tap * p->cg + c) * p->kg;
-            const float *w = from + (int64_t)c * p->taps + tap;
-            for (int k = 0; k < count; k++)
-                to[k] = w[k * each] * (scale ? scale[k] : 1);
-        }
-}
-
-void gr_pack_weights(int k, int cg, int taps, int groups, const float *weights, const float *scale,
-                     float *packed) {
-    struct packing p = {cg, k / groups, taps, 16, weights, scale, packed};
-    gr_parallel(groups * gr_pieces(p.kg, p.run), pack_chunk, &p);
-}
-
 struct unpacking {
     int k, cg, taps, slots, run;
     const float *local;
@@ -245,30 +166,6 @@ void gr_unpack_gradient(int k, int cg, int taps, int slots, const float *local, 
     struct unpacking u = {k, cg, taps, slots, 1, local, gw};
     u.run = 1 + 8192 / (cg * taps * slots);
     gr_parallel(gr_pieces(k, u.run), unpack_chunk, &u);
-}
-
-struct summing {
-    int64_t count;
-    int slots;
-    const float *local;
-    float *gw;
-};
-
-enum { SUM_SPAN = 1 << 14 };
-
-static void sum_chunk(void *context, int64_t chunk, int worker) {
-    const struct summing *s = context;
-    int64_t first = chunk * SUM_SPAN, last = first + SUM_SPAN < s->count ? first + SUM_SPAN : s->count;
-    (void)worker;
-    memcpy(s->gw + first, s->local + first, sizeof(float) * (size_t)(last - first));
-    for (int slot = 1; slot < s->slots; slot++)
-        for (int64_t i = first; i < last; i++)
-            s->gw[i] += s->local[slot * s->count + i];
-}
-
-void gr_sum_slots(int64_t count, int slots, const float *local, float *gw) {
-    struct summing s = {count, slots, local, gw};
-    gr_parallel(gr_pieces(count, SUM_SPAN), sum_chunk, &s);
 }
 
 void gr_apply_epilogue(const struct gr_epilogue *epilogue, int64_t row, int64_t rows, int first, int count,

@@ -17,14 +17,15 @@ struct gr_convolution {
 };
 
 enum gr_convolution_kernel {
-    GR_CONV_POINTWISE, /* 1x1, stride 1, no padding, one group: one product over all pixels */
-    GR_CONV_GEMM, /* blocks of output pixels gathered (im2col), then a product; any geometry, groups included
-                   */
+    GR_CONV_SEGMENT,  /* any geometry, groups included: tiles of pixels along the segments of kernel rows */
+    GR_CONV_WINOGRAD, /* 3x3, stride 1: a quarter of the multiplications, with slightly larger rounding errors
+                       */
     GR_CONV_DEPTHWISE, /* groups == c == k: channels as vector lanes */
     GR_CONV_KERNELS
 };
 
-/* Whether a kernel can do this geometry, and its name for the plan's table ("gemm 1x1", "gemm", "depthwise").
+/* Whether a kernel can do this geometry, and its name for the plan's table ("segment", "winograd",
+ * "depthwise").
  */
 bool gr_convolution_fits(enum gr_convolution_kernel kernel, const struct gr_convolution *conv);
 const char *gr_convolution_kernel_name(enum gr_convolution_kernel kernel);

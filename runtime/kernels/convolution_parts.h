@@ -33,26 +33,8 @@ struct gr_taps gr_axis_taps(const struct gr_axis *axis, int i);
 /* The outputs whose taps all lie inside: first..last-1 (first == last when there is none). */
 struct gr_taps gr_axis_interior(const struct gr_axis *axis);
 
-/* A gather over n photos of `stride` channels, `channels` of which are taken. */
-struct gr_gather {
-    struct gr_axis rows, columns;
-    int channels, stride;
-};
-
-/* patches[pixel - first][tap][channel] for output pixels first..last-1, counted through all photos and rows
- * of this gather, and kernel rows tap_first..tap_last-1; zeros outside the photo. x points to the first
- * channel taken. */
-void gr_gather_patches(const struct gr_gather *gather, const float *x, int64_t first, int64_t last,
-                       int tap_first, int tap_last, float *patches);
-
-/* File layout [K, cg, T] to [groups, T, cg, kg] (times scale[k] if not NULL). */
-void gr_pack_weights(int k, int cg, int taps, int groups, const float *weights, const float *scale,
-                     float *packed);
 /* gw[k, cg, T] = sum over slots of local[slot][k, T, cg]. */
 void gr_unpack_gradient(int k, int cg, int taps, int slots, const float *local, float *gw);
-/* gw[count] = sum over slots of local[slot][count]. */
-void gr_sum_slots(int64_t count, int slots, const float *local, float *gw);
-
 /* Applies the epilogue to `rows` rows of channels first..first+count-1 of an output with k channels; y is the
  * whole output, `row` the first row. */
 void gr_apply_epilogue(const struct gr_epilogue *epilogue, int64_t row, int64_t rows, int first, int count,
@@ -79,9 +61,9 @@ struct gr_convolution_passes {
                              float *gw, float *scratch);
 };
 
-extern const struct gr_convolution_passes gr_convolution_pointwise;
-extern const struct gr_convolution_passes gr_convolution_gemm;
 extern const struct gr_convolution_passes gr_convolution_depthwise;
+extern const struct gr_convolution_passes gr_convolution_segment;
+extern const struct gr_convolution_passes gr_convolution_winograd;
 
 /* Peak floating-point operations a second of one thread at the SIMD level, and bytes a second of memory for
  * `threads`, as used by the cost model. */

@@ -90,6 +90,58 @@ struct gr_depthwise_kernels {
     void (*weights)(const struct gr_depthwise_row *row, const float *x, const float *gy, float *gw);
 };
 
+/* A tile of a product: GR_TILE_ROWS rows of y by up to GR_TILE_VECTORS vectors of channels, held in registers
+ * while the terms are added up. y[r][k] = f((accumulate ? y[r][k] : 0) + sum over terms of x[r][term] *
+ * w[term][k] + bias[k] + residual[r][k]).
+ *
+ * The terms are `rows` times `columns` runs of `length`: a kernel row of a convolution is one run, since its
+ * pixels lie side by side. Within a run the terms are x_step and w_step floats apart, and runs as the steps
+ * below say. With x_step = 1 and packed weights this is a forward pass; with x_step = K it is X^T Y without a
+ * transpose. */
+enum { GR_TILE_ROWS = 6, GR_TILE_VECTORS = 4 /* at most */ };
+
+struct gr_tile {
+    const float *x[GR_TILE_ROWS];
+    float *y[GR_TILE_ROWS];
+    const float *residual[GR_TILE_ROWS]; /* residual[0] NULL: none */
+    int count;                           /* rows that are stored; the pointers of the others are readable */
+    int width;                           /* channels that are stored; w has them up to a whole vector */
+    const float *w;
+    int rows, columns, length;
+    int64_t x_row, x_column, x_step; /* floats from one run's row, column, term to the next */
+    int64_t w_row, w_column, w_step;
+    bool accumulate;
+    const float *bias; /* [width], or NULL */
+    enum gr_activation activation;
+    float a;
+};
+
+struct gr_tile_kernels {
+    int lanes; /* floats in a vector */
+    int width; /* channels of a whole tile: some vectors of them, at most GR_TILE_VECTORS */
+    void (*product)(const struct gr_tile *tile);
+};
+
+/* Winograd's F(4x4, 3x3), see convolution_winograd.c. Planes (one a point of the 6x6 grid) are `plane` floats
+ * apart. */
+struct gr_winograd_kernels {
+    /* planes[e][c] = (B^T d B)[e], d the 6x6 pixels from (row, column) on, which may lie outside the h x w
+     * photo. */
+    void (*input)(int h, int w, int c, int row, int column, const float *photo, float *planes, int64_t plane);
+    /* planes[e][k] = (A d A^T)[e], d the 4x4 pixels from (row, column) on, zeros outside. */
+    void (*gradient)(int h, int w, int k, int row, int column, const float *photo, float *planes,
+                     int64_t plane);
+    /* y = f((A^T m A) + bias + residual) for the pixels inside of the h x w photo; y and residual point to
+     * the photo. */
+    void (*output)(int h, int w, int k, int row, int column, const float *planes, int64_t plane,
+                   const struct gr_epilogue *epilogue, const float *residual, bool accumulate, float *y);
+    /* u[j][c][k] = (G g G^T)[row][j] for j < 6, for `inner` rows of `width` filters g[c][tap][k]; u's planes
+     * are `plane` floats apart. */
+    void (*filter)(int inner, int width, int row, const float *g, float *u, int64_t plane);
+    /* g[c][tap][k] (+)= (G^T u G)[tap], u[e][c][k] with planes `plane` apart. */
+    void (*filter_gradient)(int inner, int width, const float *u, int64_t plane, float *g, bool accumulate);
+};
+
 #define GR_SIMD_TABLE(name)                                                                                  \
     extern const struct gr_##name##_kernels gr_##name##_kernels_baseline;                                    \
     extern const struct gr_##name##_kernels gr_##name##_kernels_avx2;                                        \
@@ -100,6 +152,8 @@ GR_SIMD_TABLE(elementwise)
 GR_SIMD_TABLE(norm)
 GR_SIMD_TABLE(pool)
 GR_SIMD_TABLE(depthwise)
+GR_SIMD_TABLE(tile)
+GR_SIMD_TABLE(winograd)
 
 /* The pieces that work on `count` things falls into when each piece has about `size`. */
 static inline int64_t gr_pieces(int64_t count, int64_t size) {

@@ -158,9 +158,10 @@ static void check(enum gr_convolution_kernel kernel, struct gr_convolution v, in
         if (dressed)
             y[i] = activated(p.epilogue.activation, y[i] + bias[i % v.k] + residual[i]);
     }
-    check_close(what, s.y, two.y, y, 2e-6);
-    check_close(what, s.x, two.gx, gx, 2e-6);
-    check_close(what, s.w, two.gw, gw, 5e-6);
+    double bound = kernel == GR_CONV_WINOGRAD ? 1e-5 : 2e-6;
+    check_close(what, s.y, two.y, y, bound);
+    check_close(what, s.x, two.gx, gx, bound);
+    check_close(what, s.w, two.gw, gw, bound > 5e-6 ? bound : 5e-6);
     check_close(what, v.k, two.gb, gb, 5e-6);
 
     free_results(&one);
@@ -211,39 +212,39 @@ static void test_pointwise(void **state) {
     for (int e = 0; e < EXTENTS; e++)
         for (int a = 0; a < WIDTHS; a++)
             for (int b = 0; b < WIDTHS; b++)
-                both(GR_CONV_POINTWISE,
+                both(GR_CONV_SEGMENT,
                      geometry(extents[e], extents[(e + a) % EXTENTS], widths[a], widths[b], 1, 1, 1, 0, 0, 1),
                      1 + (a + b) % 3);
-    both(GR_CONV_POINTWISE, geometry(14, 14, 256, 320, 1, 1, 1, 0, 0, 1), 4);
-    both(GR_CONV_POINTWISE, geometry(7, 7, 512, 256, 1, 1, 1, 0, 0, 1), 1);
+    both(GR_CONV_SEGMENT, geometry(14, 14, 256, 320, 1, 1, 1, 0, 0, 1), 4);
+    both(GR_CONV_SEGMENT, geometry(7, 7, 512, 256, 1, 1, 1, 0, 0, 1), 1);
 }
 
-static void test_gemm_sizes(void **state) {
+static void test_segment_sizes(void **state) {
     (void)state;
     for (int e = 0; e < EXTENTS; e++)
         for (int a = 0; a < WIDTHS; a++)
             for (int b = 0; b < WIDTHS; b++)
-                both(GR_CONV_GEMM,
+                both(GR_CONV_SEGMENT,
                      geometry(extents[e], extents[(e + b) % EXTENTS], widths[a], widths[b], 3, 1 + a % 3, 1,
                               1, 1, 1),
                      1 + (a + b) % 2);
 }
 
-static void test_gemm_geometries(void **state) {
+static void test_segment_geometries(void **state) {
     (void)state;
     for (int stride = 1; stride <= 3; stride++)
         for (int dilation = 1; dilation <= 3; dilation++)
             for (int kernel = 1; kernel <= 5; kernel++) {
                 int before = kernel / 2 * dilation, after = before > 0 ? before - 1 : 0;
-                both(GR_CONV_GEMM, geometry(15, 14, 6, 9, kernel, stride, dilation, before, before, 3), 2);
-                both(GR_CONV_GEMM, geometry(14, 15, 5, 17, kernel, stride, dilation, after, before, 1), 2);
-                both(GR_CONV_GEMM, geometry(15, 15, 8, 8, kernel, stride, dilation, before + 1, before, 1),
+                both(GR_CONV_SEGMENT, geometry(15, 14, 6, 9, kernel, stride, dilation, before, before, 3), 2);
+                both(GR_CONV_SEGMENT, geometry(14, 15, 5, 17, kernel, stride, dilation, after, before, 1), 2);
+                both(GR_CONV_SEGMENT, geometry(15, 15, 8, 8, kernel, stride, dilation, before + 1, before, 1),
                      1);
             }
-    both(GR_CONV_GEMM, geometry(3, 3, 5, 4, 7, 1, 1, 3, 3, 1), 2); /* kernel larger than the photo */
-    both(GR_CONV_GEMM, geometry(3, 4, 5, 4, 7, 2, 2, 6, 6, 1), 2);
-    both(GR_CONV_GEMM, geometry(15, 15, 16, 16, 3, 1, 1, 1, 1, 16), 2); /* depthwise by products */
-    both(GR_CONV_GEMM, geometry(31, 33, 3, 64, 7, 2, 1, 3, 3, 1), 2);   /* the stem of ResNet */
+    both(GR_CONV_SEGMENT, geometry(3, 3, 5, 4, 7, 1, 1, 3, 3, 1), 2); /* kernel larger than the photo */
+    both(GR_CONV_SEGMENT, geometry(3, 4, 5, 4, 7, 2, 2, 6, 6, 1), 2);
+    both(GR_CONV_SEGMENT, geometry(15, 15, 16, 16, 3, 1, 1, 1, 1, 16), 2); /* depthwise by products */
+    both(GR_CONV_SEGMENT, geometry(31, 33, 3, 64, 7, 2, 1, 3, 3, 1), 2);   /* the stem of ResNet */
     struct gr_convolution oblong = {.h = 9,
                                     .w = 15,
                                     .c = 4,
@@ -258,16 +259,16 @@ static void test_gemm_geometries(void **state) {
                                     .dw = 1,
                                     .left = 2,
                                     .groups = 2};
-    both(GR_CONV_GEMM, oblong, 2);
+    both(GR_CONV_SEGMENT, oblong, 2);
 }
 
-static void test_gemm_large(void **state) {
+static void test_segment_large(void **state) {
     (void)state;
-    both(GR_CONV_GEMM, geometry(28, 28, 64, 64, 3, 1, 1, 1, 1, 1), 2);
-    both(GR_CONV_GEMM, geometry(14, 14, 64, 128, 3, 2, 1, 1, 1, 1), 4);
-    both(GR_CONV_GEMM, geometry(7, 7, 256, 256, 3, 1, 1, 1, 1, 1), 3);
-    both(GR_CONV_GEMM, geometry(14, 14, 96, 96, 3, 1, 1, 1, 1, 8), 2);
-    both(GR_CONV_GEMM, geometry(14, 14, 128, 64, 1, 2, 1, 0, 0, 1), 4);
+    both(GR_CONV_SEGMENT, geometry(28, 28, 64, 64, 3, 1, 1, 1, 1, 1), 2);
+    both(GR_CONV_SEGMENT, geometry(14, 14, 64, 128, 3, 2, 1, 1, 1, 1), 4);
+    both(GR_CONV_SEGMENT, geometry(7, 7, 256, 256, 3, 1, 1, 1, 1, 1), 3);
+    both(GR_CONV_SEGMENT, geometry(14, 14, 96, 96, 3, 1, 1, 1, 1, 8), 2);
+    both(GR_CONV_SEGMENT, geometry(14, 14, 128, 64, 1, 2, 1, 0, 0, 1), 4);
 }
 
 static void test_depthwise(void **state) {
@@ -291,24 +292,47 @@ static void test_depthwise(void **state) {
     both(GR_CONV_DEPTHWISE, geometry(28, 28, 72, 72, 5, 2, 1, 1, 2, 72), 2);
 }
 
+static void test_winograd(void **state) {
+    static const int channels[] = {16, 32, 48, 64, 80};
+    (void)state;
+    for (int e = 0; e < EXTENTS; e++)
+        for (int a = 0; a < 5; a++)
+            for (int b = 0; b < 5; b++) {
+                int h = extents[e] < 3 ? 3 : extents[e], w = extents[(e + b) % EXTENTS] + 2;
+                both(GR_CONV_WINOGRAD, geometry(h, w, channels[a], channels[b], 3, 1, 1, 1, 1, 1),
+                     1 + (a + b) % 3);
+            }
+    for (int before = 0; before <= 2; before++)
+        for (int after = 0; after <= 2; after++)
+            both(GR_CONV_WINOGRAD, geometry(9, 6, 16, 32, 3, 1, 1, before, after, 1), 2);
+    both(GR_CONV_WINOGRAD, geometry(57, 57, 64, 64, 3, 1, 1, 1, 1, 1), 2); /* several batches of tiles */
+    both(GR_CONV_WINOGRAD, geometry(14, 14, 256, 192, 3, 1, 1, 1, 1, 1), 12);
+}
+
 static void test_cost(void **state) {
     struct gr_convolution v = geometry(14, 14, 64, 64, 1, 1, 1, 0, 0, 1),
                           d = geometry(14, 14, 64, 64, 3, 1, 1, 1, 1, 64);
     (void)state;
-    assert_true(gr_convolution_cost(GR_CONV_POINTWISE, &v, 8, 2) <
-                gr_convolution_cost(GR_CONV_GEMM, &v, 8, 2));
+    struct gr_convolution w = geometry(56, 56, 64, 64, 3, 1, 1, 1, 1, 1);
+    assert_true(gr_convolution_cost(GR_CONV_WINOGRAD, &w, 8, 2) <
+                gr_convolution_cost(GR_CONV_SEGMENT, &w, 8, 2));
     assert_true(gr_convolution_cost(GR_CONV_DEPTHWISE, &d, 8, 2) <
-                gr_convolution_cost(GR_CONV_GEMM, &d, 8, 2));
-    assert_true(gr_convolution_cost(GR_CONV_GEMM, &v, 8, 2) < gr_convolution_cost(GR_CONV_GEMM, &v, 16, 2));
-    assert_false(gr_convolution_fits(GR_CONV_POINTWISE, &d));
+                gr_convolution_cost(GR_CONV_SEGMENT, &d, 8, 2));
+    assert_true(gr_convolution_cost(GR_CONV_SEGMENT, &v, 8, 2) <
+                gr_convolution_cost(GR_CONV_SEGMENT, &v, 16, 2));
+    assert_false(gr_convolution_fits(GR_CONV_WINOGRAD, &v));
     assert_false(gr_convolution_fits(GR_CONV_DEPTHWISE, &v));
 }
 
 static int group(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pointwise),       cmocka_unit_test(test_gemm_sizes),
-        cmocka_unit_test(test_gemm_geometries), cmocka_unit_test(test_gemm_large),
-        cmocka_unit_test(test_depthwise),       cmocka_unit_test(test_cost),
+        cmocka_unit_test(test_pointwise),
+        cmocka_unit_test(test_segment_sizes),
+        cmocka_unit_test(test_segment_geometries),
+        cmocka_unit_test(test_segment_large),
+        cmocka_unit_test(test_depthwise),
+        cmocka_unit_test(test_winograd),
+        cmocka_unit_test(test_cost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

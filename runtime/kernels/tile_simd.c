@@ -1,0 +1,133 @@
+#include "kernels/simd.h"
+
+#include "kernels/tables.h"
+
+/* One tile: GR_TILE_ROWS x `vectors` sums live in registers (24 of the 32 that AVX-512 has, 12 of 16 below),
+ * so that each loaded vector of w serves six multiply-adds and each broadcast x one for every vector. */
+
+#define ALWAYS static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 8")
+
+/* With 16 registers two vectors of channels are all that fit beside the sums. */
+enum { VECTORS = GR_SIMD_WIDTH == 16 ? GR_TILE_VECTORS : 2 };
+
+ALWAYS gr_vec activate(enum gr_activation f, float a, gr_vec x) {
+    switch (f) {
+    case GR_RELU:
+        return gr_max(x, gr_splat(0));
+    case GR_RELU6:
+        return gr_min(gr_max(x, gr_splat(0)), gr_splat(6));
+    case GR_LEAKY_RELU:
+        return gr_select(x < 0.0f, x * a, x);
+    default:
+        return x;
+    }
+}
+
+ALWAYS void store(const struct gr_tile *t, int vectors, enum gr_activation f, gr_vec sums[][VECTORS]) {
+    UNROLL
+    for (int r = 0; r < GR_TILE_ROWS; r++) {
+        if (r >= t->count)
+            break;
+        UNROLL
+        for (int v = 0; v < vectors; v++) {
+            int rest = t->width - v * GR_W;
+            gr_vec y = sums[r][v];
+            if (t->bias)
+                y += gr_load_upto(t->bias + v * GR_W, rest);
+            if (t->residual[0])
+                y += gr_load_upto(t->residual[r] + v * GR_W, rest);
+            gr_store_upto(t->y[r] + v * GR_W, activate(f, t->a, y), rest);
+        }
+    }
+}
+
+ALWAYS void product_of(const struct gr_tile *t, int vectors) {
+    gr_vec sums[GR_TILE_ROWS][VECTORS];
+    UNROLL
+    for (int r = 0; r < GR_TILE_ROWS; r++)
+        UNROLL
+    for (int v = 0; v < vectors; v++) {
+        bool add = t->accumulate && r < t->count;
+        sums[r][v] = add ? gr_load_upto(t->y[r] + v * GR_W, t->width - v * GR_W) : (gr_vec){0};
+    }
+    const int64_t x_step = t->x_step, w_step = t->w_step;
+    for (int row = 0; row < t->rows; row++)
+        for (int column = 0; column < t->columns; column++) {
+            int64_t from = row * t->x_row + column * t->x_column;
+            const float *w = t->w + row * t->w_row + column * t->w_column;
+            const float *x0 = t->x[0] + from, *x1 = t->x[1] + from, *x2 = t->x[2] + from;
+            const float *x3 = t->x[3] + from, *x4 = t->x[4] + from, *x5 = t->x[5] + from;
+            for (int j = 0; j < t->length; j++, w += w_step) {
+                int64_t at = j * x_step;
+                const float x[GR_TILE_ROWS] = {x0[at], x1[at], x2[at], x3[at], x4[at], x5[at]};
+                gr_vec weights[VECTORS];
+                UNROLL
+                for (int v = 0; v < vectors; v++)
+                    weights[v] = gr_load(w + v * GR_W);
+                UNROLL
+                for (int r = 0; r < GR_TILE_ROWS; r++)
+                    UNROLL
+                for (int v = 0; v < vectors; v++)
+                    sums[r][v] += x[r] * weights[v];
+            }
+        }
+    switch (t->activation) {
+    case GR_RELU:
+        store(t, vectors, GR_RELU, sums);
+        break;
+    case GR_RELU6:
+        store(t, vectors, GR_RELU6, sums);
+        break;
+    case GR_LEAKY_RELU:
+        store(t, vectors, GR_LEAKY_RELU, sums);
+        break;
+    default:
+        store(t, vectors, GR_IDENTITY, sums);
+    }
+}
+
+static void product_1(const struct gr_tile *t) {
+    product_of(t, 1);
+}
+
+static void product_2(const struct gr_tile *t) {
+    product_of(t, 2);
+}
+
+#if GR_SIMD_WIDTH == 16
+static void product_3(const struct gr_tile *t) {
+    product_of(t, 3);
+}
+
+static void product_4(const struct gr_tile *t) {
+    product_of(t, 4);
+}
+#endif
+
+static void product(const struct gr_tile *t) {
+    switch ((t->width + GR_W - 1) / GR_W) {
+    case 1:
+        product_1(t);
+        break;
+    case 2:
+        product_2(t);
+        break;
+#if GR_SIMD_WIDTH == 16
+    case 3:
+        product_3(t);
+        break;
+    case 4:
+        product_4(t);
+        break;
+#endif
+    default:
+        break;
+    }
+}
+
+const struct gr_tile_kernels GR_SIMD_SYMBOL(gr_tile_kernels) = {
+    .lanes = GR_W,
+    .width = VECTORS * GR_W,
+    .product = product,
+};

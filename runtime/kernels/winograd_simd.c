@@ -1,0 +1,233 @@
+#include "kernels/simd.h"
+
+#include "kernels/tables.h"
+
+/* The transforms of F(4x4, 3x3) with the points 0, +-1/sqrt(2), +-sqrt(2) and infinity, whose rounding error
+ * is less than half of that of 0, +-1, +-2 (Barabasz et al. 2020, "Error analysis and improving the accuracy
+ * of Winograd convolution"; ncnn uses them too). Channels are the lanes, so every transform is the same few
+ * operations on whole vectors; each two-dimensional one is a pass over columns and then one over rows.
+ * Channels are multiples of 16. */
+
+#define ALWAYS static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 8")
+
+static const float Q = 1.41421356237309504880f;
+
+/* out[i * step] = B^T x. */
+ALWAYS void input_1d(const gr_vec x[6], gr_vec *out, int step) {
+    gr_vec t1 = x[1] * Q - x[3] * (Q / 2), t2 = x[4] - x[2] * 2.0f;
+    gr_vec t3 = x[3] * Q - x[1] * (Q / 2), t4 = x[4] - x[2] * 0.5f;
+    out[0] = x[0] - x[2] * 2.5f + x[4];
+    out[step] = t2 - t1;
+    out[2 * step] = t2 + t1;
+    out[3 * step] = t4 + t3;
+    out[4 * step] = t4 - t3;
+    out[5 * step] = x[1] - x[3] * 2.5f + x[5];
+}
+
+/* out[i * step] = A y. */
+ALWAYS void gradient_1d(const gr_vec y[4], gr_vec *out, int step) {
+    gr_vec even1 = y[0] + y[2] * 0.5f, odd1 = y[1] * (Q / 2) + y[3] * (Q / 4);
+    gr_vec even2 = y[0] + y[2] * 2.0f, odd2 = y[1] * Q + y[3] * (2 * Q);
+    out[0] = y[0];
+    out[step] = even1 + odd1;
+    out[2 * step] = even1 - odd1;
+    out[3 * step] = even2 + odd2;
+    out[4 * step] = even2 - odd2;
+    out[5 * step] = y[3];
+}
+
+/* out[i * step] = A^T m. */
+ALWAYS void output_1d(const gr_vec m[6], gr_vec *out, int step) {
+    gr_vec s1 = m[1] + m[2], d1 = m[1] - m[2], s2 = m[3] + m[4], d2 = m[3] - m[4];
+    out[0] = m[0] + s1 + s2;
+    out[step] = d1 * (Q / 2) + d2 * Q;
+    out[2 * step] = s1 * 0.5f + s2 * 2.0f;
+    out[3 * step] = d1 * (Q / 4) + d2 * (2 * Q) + m[5];
+}
+
+/* out[i * step] = G^T u. */
+ALWAYS void filter_gradient_1d(const gr_vec u[6], gr_vec *out, int step) {
+    gr_vec near = u[1] + u[2], far = u[3] + u[4];
+    out[0] = u[0] - near * (2.0f / 3) + far * (1.0f / 6);
+    out[step] = (u[2] - u[1]) * (Q / 3) + (u[3] - u[4]) * (Q / 6);
+    out[2 * step] = (far - near) * (1.0f / 3) + u[5];
+}
+
+/* The pixels of a size x size window from (row, column) on, zeros outside; photo points to the lane's first
+ * channel. */
+ALWAYS void load_window(int size, int h, int w, int c, int row, int column, const float *photo, bool inside,
+                        int j, gr_vec *x) {
+    const float *from = photo + ((int64_t)row * w + column + j) * c;
+    bool there = inside || (column + j >= 0 && column + j < w);
+    UNROLL
+    for (int i = 0; i < size; i++)
+        x[i] = inside || (there && row + i >= 0 && row + i < h) ? gr_load(from + (int64_t)i * w * c)
+                                                                : (gr_vec){0};
+}
+
+ALWAYS void input_tile(int h, int w, int c, int row, int column, const float *photo, float *planes,
+                       int64_t plane, bool inside) {
+    for (int lane = 0; lane < c; lane += GR_W) {
+        gr_vec d[36], x[6];
+        UNROLL
+        for (int j = 0; j < 6; j++) {
+            load_window(6, h, w, c, row, column, photo + lane, inside, j, x);
+            input_1d(x, d + j, 6);
+        }
+        UNROLL
+        for (int i = 0; i < 6; i++) {
+            input_1d(d + 6 * i, x, 1);
+            UNROLL
+            for (int j = 0; j < 6; j++)
+                gr_store(planes + (6 * i + j) * plane + lane, x[j]);
+        }
+    }
+}
+
+static void input(int h, int w, int c, int row, int column, const float *photo, float *planes,
+                  int64_t plane) {
+    if (row >= 0 && column >= 0 && row + 6 <= h && column + 6 <= w)
+        input_tile(h, w, c, row, column, photo, planes, plane, true);
+    else
+        input_tile(h, w, c, row, column, photo, planes, plane, false);
+}
+
+static void gradient(int h, int w, int k, int row, int column, const float *photo, float *planes,
+                     int64_t plane) {
+    bool inside = row + 4 <= h && column + 4 <= w;
+    for (int lane = 0; lane < k; lane += GR_W) {
+        gr_vec d[24], x[6];
+        UNROLL
+        for (int j = 0; j < 4; j++) {
+            load_window(4, h, w, k, row, column, photo + lane, inside, j, x);
+            gradient_1d(x, d + j, 4);
+        }
+        UNROLL
+        for (int i = 0; i < 6; i++) {
+            gradient_1d(d + 4 * i, x, 1);
+            UNROLL
+            for (int j = 0; j < 6; j++)
+                gr_store(planes + (6 * i + j) * plane + lane, x[j]);
+        }
+    }
+}
+
+ALWAYS gr_vec finish(gr_vec y, enum gr_activation f, float a) {
+    switch (f) {
+    case GR_RELU:
+        return gr_max(y, gr_splat(0));
+    case GR_RELU6:
+        return gr_min(gr_max(y, gr_splat(0)), gr_splat(6));
+    case GR_LEAKY_RELU:
+        return gr_select(y < 0.0f, y * a, y);
+    default:
+        return y;
+    }
+}
+
+ALWAYS void output_tile(int h, int w, int k, int row, int column, const float *planes, int64_t plane,
+                        const struct gr_epilogue *e, const float *residual, bool accumulate, float *y,
+                        enum gr_activation f) {
+    int rows = h - row < 4 ? h - row : 4, columns = w - column < 4 ? w - column : 4;
+    const float *bias = e ? e->bias : NULL;
+    for (int lane = 0; lane < k; lane += GR_W) {
+        gr_vec d[24], x[6];
+        UNROLL
+        for (int j = 0; j < 6; j++) {
+            UNROLL
+            for (int i = 0; i < 6; i++)
+                x[i] = gr_load(planes + (6 * i + j) * plane + lane);
+            output_1d(x, d + j, 6);
+        }
+        gr_vec shift = bias ? gr_load(bias + lane) : (gr_vec){0};
+        for (int i = 0; i < rows; i++) {
+            int64_t at = ((int64_t)(row + i) * w + column) * k + lane;
+            output_1d(d + 6 * i, x, 1);
+            for (int j = 0; j < columns; j++, at += k) {
+                gr_vec value = x[j] + shift;
+                if (residual)
+                    value += gr_load(residual + at);
+                if (accumulate)
+                    value += gr_load(y + at);
+                gr_store(y + at, finish(value, f, e ? e->a : 0));
+            }
+        }
+    }
+}
+
+static void output(int h, int w, int k, int row, int column, const float *planes, int64_t plane,
+                   const struct gr_epilogue *e, const float *residual, bool accumulate, float *y) {
+    switch (e ? e->activation : GR_IDENTITY) {
+    case GR_RELU:
+        output_tile(h, w, k, row, column, planes, plane, e, residual, accumulate, y, GR_RELU);
+        break;
+    case GR_RELU6:
+        output_tile(h, w, k, row, column, planes, plane, e, residual, accumulate, y, GR_RELU6);
+        break;
+    case GR_LEAKY_RELU:
+        output_tile(h, w, k, row, column, planes, plane, e, residual, accumulate, y, GR_LEAKY_RELU);
+        break;
+    default:
+        output_tile(h, w, k, row, column, planes, plane, e, residual, accumulate, y, GR_IDENTITY);
+    }
+}
+
+static const float G[6][3] = {
+    {1, 0, 0},
+    {-2.0f / 3, -1.41421356237309504880f / 3, -1.0f / 3},
+    {-2.0f / 3, 1.41421356237309504880f / 3, -1.0f / 3},
+    {1.0f / 6, 1.41421356237309504880f / 6, 1.0f / 3},
+    {1.0f / 6, -1.41421356237309504880f / 6, 1.0f / 3},
+    {0, 0, 1},
+};
+
+static void filter(int inner, int width, int row, const float *g, float *u, int64_t plane) {
+    const gr_vec a = gr_splat(G[row][0]), b = gr_splat(G[row][1]), c = gr_splat(G[row][2]);
+    for (int i = 0; i < inner; i++, g += 9 * width, u += width)
+        for (int k = 0; k < width; k += GR_W) {
+            gr_vec x[3];
+            UNROLL
+            for (int s = 0; s < 3; s++)
+                x[s] = a * gr_load(g + s * width + k) + b * gr_load(g + (3 + s) * width + k) +
+                       c * gr_load(g + (6 + s) * width + k);
+            gr_vec near = x[0] * (-2.0f / 3) - x[2] * (1.0f / 3), far = x[0] * (1.0f / 6) + x[2] * (1.0f / 3);
+            gr_store(u + k, x[0]);
+            gr_store(u + plane + k, near - x[1] * (Q / 3));
+            gr_store(u + 2 * plane + k, near + x[1] * (Q / 3));
+            gr_store(u + 3 * plane + k, far + x[1] * (Q / 6));
+            gr_store(u + 4 * plane + k, far - x[1] * (Q / 6));
+            gr_store(u + 5 * plane + k, x[2]);
+        }
+}
+
+static void filter_gradient(int inner, int width, const float *u, int64_t plane, float *g, bool accumulate) {
+    for (int i = 0; i < inner; i++, g += 9 * width, u += width)
+        for (int k = 0; k < width; k += GR_W) {
+            gr_vec d[18], x[6];
+            UNROLL
+            for (int j = 0; j < 6; j++) {
+                UNROLL
+                for (int e = 0; e < 6; e++)
+                    x[e] = gr_load(u + (6 * e + j) * plane + k);
+                filter_gradient_1d(x, d + j, 6);
+            }
+            UNROLL
+            for (int r = 0; r < 3; r++) {
+                filter_gradient_1d(d + 6 * r, x, 1);
+                UNROLL
+                for (int s = 0; s < 3; s++) {
+                    float *to = g + (3 * r + s) * width + k;
+                    gr_store(to, accumulate ? gr_load(to) + x[s] : x[s]);
+                }
+            }
+        }
+}
+
+const struct gr_winograd_kernels GR_SIMD_SYMBOL(gr_winograd_kernels) = {
+    .input = input,
+    .gradient = gradient,
+    .output = output,
+    .filter = filter,
+    .filter_gradient = filter_gradient,
+};
