@@ -1,143 +1,30 @@
-#include "kernels/simd.h"
-
+#include "kernels/activation_simd.h"
 #include "kernels/tables.h"
 
-/* The inner functions take the activation as a constant, so that each caller below gets a loop without
- * branches. */
-#define ALWAYS static inline __attribute__((always_inline))
-
-ALWAYS gr_vec sigmoid(gr_vec x) {
-    return 1.0f / (1.0f + gr_exp(-x));
-}
-
-/* Near 0 a polynomial (Cephes), since 1 - 2/(e^2x + 1) would cancel. */
-ALWAYS gr_vec hyperbolic_tangent(gr_vec x) {
-    gr_ivec sign = (gr_ivec)x & INT32_MIN;
-    gr_vec magnitude = (gr_vec)((gr_ivec)x & INT32_MAX);
-    gr_vec z = x * x;
-    gr_vec p = gr_splat(-5.70498872745e-3f);
-    p = p * z + 2.06390887954e-2f;
-    p = p * z - 5.37397155531e-2f;
-    p = p * z + 1.33314422036e-1f;
-    p = p * z - 3.33332819422e-1f;
-    gr_vec small = x + x * (p * z);
-    gr_vec large = 1.0f - 2.0f / (gr_exp(2.0f * magnitude) + 1.0f);
-    large = (gr_vec)((gr_ivec)large | sign);
-    return gr_select(magnitude < 0.625f, small, large);
-}
-
-ALWAYS gr_vec hardsigmoid(gr_vec x) {
-    return gr_min(gr_max(x + 3.0f, gr_splat(0)), gr_splat(6)) * (1.0f / 6.0f);
-}
-
-ALWAYS gr_vec activate(enum gr_activation f, float a, gr_vec x) {
-    switch (f) {
-    case GR_IDENTITY:
-        return x;
-    case GR_RELU:
-        return gr_max(x, gr_splat(0));
-    case GR_RELU6:
-        return gr_min(gr_max(x, gr_splat(0)), gr_splat(6));
-    case GR_LEAKY_RELU:
-        return gr_select(x < 0.0f, x * a, x);
-    case GR_SIGMOID:
-        return sigmoid(x);
-    case GR_TANH:
-        return hyperbolic_tangent(x);
-    case GR_HARDSIGMOID:
-        return hardsigmoid(x);
-    case GR_SILU:
-        return x * sigmoid(x);
-    case GR_HARDSWISH:
-        return x * hardsigmoid(x);
-    }
-    return x;
-}
-
-/* f' from y for the activations of gr_activation_from_output, else from x. */
-ALWAYS gr_vec slope(enum gr_activation f, float a, gr_vec kept) {
-    const gr_vec zero = gr_splat(0), one = gr_splat(1);
-    switch (f) {
-    case GR_IDENTITY:
-        return one;
-    case GR_RELU:
-        return gr_select(kept > 0.0f, one, zero);
-    case GR_RELU6:
-        return gr_select((kept > 0.0f) & (kept < 6.0f), one, zero);
-    case GR_LEAKY_RELU:
-        return gr_select(kept > 0.0f, one, gr_splat(a));
-    case GR_SIGMOID:
-        return kept * (1.0f - kept);
-    case GR_TANH:
-        return 1.0f - kept * kept;
-    case GR_HARDSIGMOID:
-        return gr_select((kept > 0.0f) & (kept < 1.0f), gr_splat(1.0f / 6.0f), zero);
-    case GR_SILU: {
-        gr_vec s = sigmoid(kept);
-        return s * (1.0f + kept * (1.0f - s));
-    }
-    case GR_HARDSWISH:
-        return gr_select(kept <= -3.0f, zero, gr_select(kept < 3.0f, kept * (1.0f / 3.0f) + 0.5f, one));
-    }
-    return one;
-}
-
-/* Calls `body` with the activation as a constant. */
-#define EACH_ACTIVATION(f, body)                                                                             \
-    switch (f) {                                                                                             \
-    case GR_IDENTITY:                                                                                        \
-        body(GR_IDENTITY);                                                                                   \
-        break;                                                                                               \
-    case GR_RELU:                                                                                            \
-        body(GR_RELU);                                                                                       \
-        break;                                                                                               \
-    case GR_RELU6:                                                                                           \
-        body(GR_RELU6);                                                                                      \
-        break;                                                                                               \
-    case GR_LEAKY_RELU:                                                                                      \
-        body(GR_LEAKY_RELU);                                                                                 \
-        break;                                                                                               \
-    case GR_SIGMOID:                                                                                         \
-        body(GR_SIGMOID);                                                                                    \
-        break;                                                                                               \
-    case GR_TANH:                                                                                            \
-        body(GR_TANH);                                                                                       \
-        break;                                                                                               \
-    case GR_HARDSIGMOID:                                                                                     \
-        body(GR_HARDSIGMOID);                                                                                \
-        break;                                                                                               \
-    case GR_SILU:                                                                                            \
-        body(GR_SILU);                                                                                       \
-        break;                                                                                               \
-    case GR_HARDSWISH:                                                                                       \
-        body(GR_HARDSWISH);                                                                                  \
-        break;                                                                                               \
-    }
-
-ALWAYS void activation_loop(enum gr_activation f, float a, int64_t count, const float *x, float *y) {
+GR_ALWAYS void activation_loop(enum gr_activation f, float a, int64_t count, const float *x, float *y) {
     int64_t i = 0;
     for (; i + GR_W <= count; i += GR_W)
-        gr_store(y + i, activate(f, a, gr_load(x + i)));
+        gr_store(y + i, gr_activate(f, a, gr_load(x + i)));
     if (i < count)
-        gr_store_part(y + i, activate(f, a, gr_load_part(x + i, (int)(count - i))), (int)(count - i));
+        gr_store_part(y + i, gr_activate(f, a, gr_load_part(x + i, (int)(count - i))), (int)(count - i));
 }
 
 static void activation(enum gr_activation f, float a, int64_t count, const float *x, float *y){
 #define BODY(constant) activation_loop(constant, a, count, x, y)
-    EACH_ACTIVATION(f, BODY)
+    GR_EACH_ACTIVATION(f, BODY)
 #undef BODY
 }
 
-ALWAYS void backward_loop(enum gr_activation f, float a, int64_t count, const float *kept, const float *gy,
-                          float *gx, bool accumulate) {
+GR_ALWAYS void backward_loop(enum gr_activation f, float a, int64_t count, const float *kept, const float *gy,
+                             float *gx, bool accumulate) {
     int64_t i = 0;
     for (; i + GR_W <= count; i += GR_W) {
-        gr_vec g = gr_load(gy + i) * slope(f, a, gr_load(kept + i));
+        gr_vec g = gr_load(gy + i) * gr_slope(f, a, gr_load(kept + i));
         gr_store(gx + i, accumulate ? gr_load(gx + i) + g : g);
     }
     if (i < count) {
         int rest = (int)(count - i);
-        gr_vec g = gr_load_part(gy + i, rest) * slope(f, a, gr_load_part(kept + i, rest));
+        gr_vec g = gr_load_part(gy + i, rest) * gr_slope(f, a, gr_load_part(kept + i, rest));
         gr_store_part(gx + i, accumulate ? gr_load_part(gx + i, rest) + g : g, rest);
     }
 }
@@ -149,7 +36,7 @@ static void activation_backward(enum gr_activation f, float a, int64_t count, co
         backward_loop(constant, a, count, kept, gy, gx, true);                                               \
     else                                                                                                     \
         backward_loop(constant, a, count, kept, gy, gx, false)
-    EACH_ACTIVATION(f, BODY)
+    GR_EACH_ACTIVATION(f, BODY)
 #undef BODY
 }
 
@@ -242,8 +129,8 @@ static double sum_squares(int64_t count, const float *x) {
     return total;
 }
 
-ALWAYS void epilogue_loop(enum gr_activation f, int64_t rows, int c, int ld, const struct gr_epilogue *e,
-                          const float *residual, float *y) {
+GR_ALWAYS void epilogue_loop(enum gr_activation f, int64_t rows, int c, int ld, const struct gr_epilogue *e,
+                             const float *residual, float *y) {
     const float *bias = e->bias;
     float a = e->a;
     for (int64_t row = 0; row < rows; row++, y += ld) {
@@ -253,7 +140,7 @@ ALWAYS void epilogue_loop(enum gr_activation f, int64_t rows, int c, int ld, con
                 v += gr_load_upto(bias + j, c - j);
             if (residual)
                 v += gr_load_upto(residual + j, c - j);
-            gr_store_upto(y + j, activate(f, a, v), c - j);
+            gr_store_upto(y + j, gr_activate(f, a, v), c - j);
         }
         residual = residual ? residual + ld : NULL;
     }
@@ -262,7 +149,7 @@ ALWAYS void epilogue_loop(enum gr_activation f, int64_t rows, int c, int ld, con
 static void epilogue(int64_t rows, int c, int ld, const struct gr_epilogue *e, const float *residual,
                      float *y) {
 #define BODY(constant) epilogue_loop(constant, rows, c, ld, e, residual, y)
-    EACH_ACTIVATION(e->activation, BODY)
+    GR_EACH_ACTIVATION(e->activation, BODY)
 #undef BODY
 }
 

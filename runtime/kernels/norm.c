@@ -7,8 +7,7 @@
 #include "kernels/tables.h"
 
 /* Channels are taken in tiles, so that sums fit on the stack, and rows in blocks, whose number depends on the
- * sizes alone. Inside a block float sums run over SUMMED floats at most (they stay in the first cache for a
- * second pass) and then go into doubles. */
+ * sizes alone. Inside a block float sums run over SUMMED floats at most and then go into doubles. */
 enum { TILE = 256, BLOCKS = 32, SUMMED = 8192, BLOCK_FLOATS = 1 << 15 };
 
 struct sums {
@@ -18,54 +17,74 @@ struct sums {
 
 struct reduction {
     const struct gr_norm_kernels *kernels;
-    int64_t rows, block_rows, ld;
-    int c; /* channels in this tile */
-    const float *x, *gy, *mean;
+    int64_t block_rows;
+    struct gr_norm_rows all; /* of this tile of channels; a plain sum has no x */
     struct sums sums[BLOCKS];
 };
 
 static int64_t blocks_of(struct reduction *r) {
-    int64_t least = r->c > 0 ? BLOCK_FLOATS / r->c : 1;
-    r->block_rows = gr_pieces(r->rows, BLOCKS);
+    int64_t least = BLOCK_FLOATS / r->all.c;
+    r->block_rows = gr_pieces(r->all.rows, BLOCKS);
     r->block_rows = r->block_rows > least ? r->block_rows : least;
-    return gr_pieces(r->rows, r->block_rows);
+    return gr_pieces(r->all.rows, r->block_rows);
 }
 
-/* The rows of sub-blocks that fit in the first cache. */
-static int64_t step_rows(const struct reduction *r) {
-    return SUMMED / r->c;
+/* The rows that follow `row`, `rows` of them at most. */
+static struct gr_norm_rows part_of(const struct gr_norm_rows *all, int64_t row, int64_t rows) {
+    struct gr_norm_rows part = *all;
+    int64_t at = row * all->ld;
+    part.rows = all->rows - row < rows ? all->rows - row : rows;
+    part.x = all->x ? all->x + at : NULL;
+    part.gy = all->gy ? all->gy + at : NULL;
+    part.kept = all->kept ? all->kept + at : NULL;
+    part.residual = all->residual ? all->residual + at : NULL;
+    return part;
 }
 
+/* Merges `rows` more rows, whose sums of d and of d^2 are given for d = x - pivot, into the mean so far (a)
+ * and the sum of squared deviations from it (b)   (Chan, Golub and LeVeque 1983). */
+static void merge(struct sums *s, int c, int64_t rows, const float *pivot, const float *sum,
+                  const float *squares) {
+    double count = (double)rows, weight = count / (s->rows + count), cross = s->rows * weight;
+    double inverse = 1 / count;
+    for (int j = 0; j < c; j++) {
+        double delta = pivot[j] + sum[j] * inverse - s->a[j];
+        s->a[j] += delta * weight;
+        s->b[j] += squares[j] - (double)sum[j] * sum[j] * inverse + delta * delta * cross;
+    }
+    s->rows += count;
+}
+
+/* Every x is read once: deviations are taken from the mean of the rows before, so that what is subtracted
+ * again in merge() is never large against the whole sum. The first rows of a block, which the cache still
+ * holds when their own mean is known, are read twice. */
 static void statistics_block(void *context, int64_t block, int worker) {
     struct reduction *r = context;
     struct sums *s = &r->sums[block];
-    int64_t row = block * r->block_rows, last = row + r->block_rows < r->rows ? row + r->block_rows : r->rows;
-    int64_t step = step_rows(r);
+    struct gr_norm_rows rows = part_of(&r->all, block * r->block_rows, r->block_rows);
+    int64_t step = SUMMED / rows.c, first = rows.rows < step / 2 + 1 ? rows.rows : step / 2 + 1;
+    float sum[TILE] = {0}, pivot[TILE];
     (void)worker;
-    memset(s, 0, sizeof *s); /* a is the mean so far, b the sum of squared deviations from it */
-    for (; row < last; row += step) {
-        int64_t size = last - row < step ? last - row : step;
-        float sum[TILE] = {0}, mean[TILE], deviation[TILE] = {0};
-        double weight = (double)size / (s->rows + (double)size), cross = s->rows * weight;
-        r->kernels->sum(size, r->c, r->ld, r->x + row * r->ld, sum);
-        for (int j = 0; j < r->c; j++)
-            mean[j] = sum[j] / (float)size;
-        r->kernels->deviation(size, r->c, r->ld, r->x + row * r->ld, mean, deviation);
-        for (int j = 0; j < r->c; j++) {
-            double delta = mean[j] - s->a[j];
-            /* mean[j] is rounded; the residue of the float sum keeps the merged mean exact to first order. */
-            double residue = ((double)sum[j] - (double)mean[j] * (double)size) / (double)size;
-            s->a[j] += (delta + residue) * weight;
-            s->b[j] += deviation[j] + delta * delta * cross;
-        }
-        s->rows += (double)size;
+    r->kernels->sum(first, rows.c, rows.ld, rows.x, sum);
+    for (int j = 0; j < rows.c; j++)
+        pivot[j] = sum[j] / (float)first;
+    memset(s, 0, sizeof *s);
+    for (int64_t row = 0; row < rows.rows; first = step) {
+        struct gr_norm_rows part = part_of(&rows, row, first);
+        float squares[TILE] = {0};
+        memset(sum, 0, sizeof sum);
+        r->kernels->moments(part.rows, part.c, part.ld, part.x, pivot, sum, squares);
+        merge(s, part.c, part.rows, pivot, sum, squares);
+        for (int j = 0; j < part.c; j++)
+            pivot[j] = (float)s->a[j];
+        row += part.rows;
     }
 }
 
 static void tile_statistics(struct reduction *r, float *mean, float *variance) {
     int64_t blocks = blocks_of(r);
     gr_parallel(blocks, statistics_block, r);
-    for (int j = 0; j < r->c; j++) {
+    for (int j = 0; j < r->all.c; j++) {
         double rows = 0, average = 0, deviation = 0;
         for (int64_t block = 0; block < blocks; block++) {
             const struct sums *s = &r->sums[block];
@@ -75,17 +94,17 @@ static void tile_statistics(struct reduction *r, float *mean, float *variance) {
             rows = total;
         }
         mean[j] = (float)average;
-        variance[j] = (float)(deviation / rows);
+        variance[j] = (float)(deviation > 0 ? deviation / rows : 0);
     }
 }
 
 void gr_channel_statistics(int64_t rows, int c, const float *x, float *mean, float *variance) {
-    struct reduction r = {.kernels = gr_norm_kernels(), .rows = rows, .ld = c};
+    struct reduction r = {.kernels = gr_norm_kernels(), .all = {.rows = rows, .ld = c}};
     if (rows == 0)
         return;
     for (int first = 0; first < c; first += TILE) {
-        r.c = c - first < TILE ? c - first : TILE;
-        r.x = x + first;
+        r.all.c = c - first < TILE ? c - first : TILE;
+        r.all.x = x + first;
         tile_statistics(&r, mean + first, variance + first);
     }
 }
@@ -93,18 +112,18 @@ void gr_channel_statistics(int64_t rows, int c, const float *x, float *mean, flo
 static void sum_block(void *context, int64_t block, int worker) {
     struct reduction *r = context;
     struct sums *s = &r->sums[block];
-    int64_t row = block * r->block_rows, last = row + r->block_rows < r->rows ? row + r->block_rows : r->rows;
-    int64_t step = step_rows(r);
+    struct gr_norm_rows rows = part_of(&r->all, block * r->block_rows, r->block_rows);
+    int64_t step = SUMMED / rows.c;
     (void)worker;
-    memset(s, 0, sizeof *s); /* a is the sum of gy, b the sum of gy * (x - mean) */
-    for (; row < last; row += step) {
-        int64_t size = last - row < step ? last - row : step, at = row * r->ld;
+    memset(s, 0, sizeof *s); /* a is the sum of g, b the sum of g * (x - mean) */
+    for (int64_t row = 0; row < rows.rows; row += step) {
+        struct gr_norm_rows part = part_of(&rows, row, step);
         float sum[TILE] = {0}, product[TILE] = {0};
-        if (r->x)
-            r->kernels->product(size, r->c, r->ld, r->x + at, r->mean, r->gy + at, sum, product);
+        if (part.x)
+            r->kernels->product(&part, sum, product);
         else
-            r->kernels->sum(size, r->c, r->ld, r->gy + at, sum);
-        for (int j = 0; j < r->c; j++) {
+            r->kernels->sum(part.rows, part.c, part.ld, part.gy, sum);
+        for (int j = 0; j < part.c; j++) {
             s->a[j] += sum[j];
             s->b[j] += product[j];
         }
@@ -115,7 +134,7 @@ static void sum_block(void *context, int64_t block, int worker) {
 static void tile_sums(struct reduction *r, double *a, double *b) {
     int64_t blocks = blocks_of(r);
     gr_parallel(blocks, sum_block, r);
-    for (int j = 0; j < r->c; j++) {
+    for (int j = 0; j < r->all.c; j++) {
         a[j] = b[j] = 0;
         for (int64_t block = 0; block < blocks; block++) {
             a[j] += r->sums[block].a[j];
@@ -125,72 +144,140 @@ static void tile_sums(struct reduction *r, double *a, double *b) {
 }
 
 void gr_channel_sum(int64_t rows, int c, const float *x, float *sum) {
-    struct reduction r = {.kernels = gr_norm_kernels(), .rows = rows, .ld = c};
+    struct reduction r = {.kernels = gr_norm_kernels(), .all = {.rows = rows, .ld = c}};
     double a[TILE], b[TILE];
     for (int first = 0; first < c; first += TILE) {
-        r.c = c - first < TILE ? c - first : TILE;
-        r.gy = x + first;
+        r.all.c = c - first < TILE ? c - first : TILE;
+        r.all.gy = x + first;
         tile_sums(&r, a, b);
-        for (int j = 0; j < r.c; j++)
+        for (int j = 0; j < r.all.c; j++)
             sum[first + j] = (float)a[j];
     }
 }
 
-struct rescale { /* gx (+)= gy * a + (x - mean) * b + d */
+/* ---- forward ---- */
+
+struct application {
     const struct gr_norm_kernels *kernels;
-    int64_t rows, span, ld;
+    const struct gr_epilogue *epilogue;
+    int64_t rows, span;
     int c;
-    const float *x, *gy, *mean;
+    const float *x, *scale, *shift;
+    float *y;
+};
+
+static void apply_chunk(void *context, int64_t chunk, int worker) {
+    const struct application *w = context;
+    int64_t row = chunk * w->span, rows = w->rows - row < w->span ? w->rows - row : w->span, at = row * w->c;
+    const float *residual = w->epilogue->residual;
+    (void)worker;
+    w->kernels->affine(w->epilogue, rows, w->c, w->x + at, w->scale, w->shift,
+                       residual ? residual + at : NULL, w->y + at);
+}
+
+void gr_norm_apply(int64_t rows, int c, const float *x, const float *scale, const float *shift,
+                   const struct gr_epilogue *epilogue, float *y) {
+    struct application w = {.kernels = gr_norm_kernels(),
+                            .epilogue = epilogue,
+                            .rows = rows,
+                            .span = c < BLOCK_FLOATS ? BLOCK_FLOATS / (c > 0 ? c : 1) : 1,
+                            .c = c,
+                            .x = x,
+                            .scale = scale,
+                            .shift = shift,
+                            .y = y};
+    if (rows > 0 && c > 0)
+        gr_parallel(gr_pieces(rows, w.span), apply_chunk, &w);
+}
+
+/* ---- backward ---- */
+
+struct rescale { /* gx (+)= g * a + (x - mean) * b + d */
+    const struct gr_norm_kernels *kernels;
+    int64_t span;
+    struct gr_norm_rows all;
     float *gx, a[TILE], b[TILE], d[TILE];
     bool accumulate;
 };
 
 static void rescale_chunk(void *context, int64_t chunk, int worker) {
     const struct rescale *r = context;
-    int64_t row = chunk * r->span, size = r->rows - row < r->span ? r->rows - row : r->span, at = row * r->ld;
+    struct gr_norm_rows part = part_of(&r->all, chunk * r->span, r->span);
     (void)worker;
-    r->kernels->backward(size, r->c, r->ld, r->x + at, r->mean, r->gy + at, r->a, r->b, r->d, r->gx + at,
-                         r->accumulate);
+    r->kernels->backward(&part, r->a, r->b, r->d, r->gx + chunk * r->span * part.ld, r->accumulate);
 }
 
-static void rescale(struct rescale *r) {
-    r->kernels = gr_norm_kernels();
-    r->span = BLOCK_FLOATS / r->c;
-    gr_parallel(gr_pieces(r->rows, r->span), rescale_chunk, r);
+/* Channels first.. of the norm as the kernels take them. */
+static struct gr_norm_rows tile_of(const struct gr_norm_fusion *n, int first) {
+    return (struct gr_norm_rows){.rows = n->rows,
+                                 .ld = n->c,
+                                 .c = n->c - first < TILE ? n->c - first : TILE,
+                                 .x = n->x + first,
+                                 .mean = n->mean + first,
+                                 .gy = n->gy + first,
+                                 .f = n->activation,
+                                 .a = n->a,
+                                 .kept = n->kept ? n->kept + first : NULL,
+                                 .scale = n->scale ? n->scale + first : NULL,
+                                 .shift = n->shift ? n->shift + first : NULL,
+                                 .residual = n->gresidual ? n->gresidual + first : NULL,
+                                 .accumulate_residual = n->accumulate_residual};
 }
 
-/* Both kinds of batch norm; with fixed statistics the sums do not enter gx. */
+static void backward_tile(const struct gr_norm_fusion *n, int first) {
+    struct reduction r = {.kernels = gr_norm_kernels(), .all = tile_of(n, first)};
+    struct rescale s = {.kernels = r.kernels, .all = r.all, .accumulate = n->accumulate};
+    double sum[TILE] = {0}, product[TILE] = {0};
+    if (n->gweight || n->gbias || !n->gx || !n->fixed) {
+        tile_sums(&r, sum, product);
+        s.all.residual = NULL;
+        if (r.all.residual && !n->accumulate_residual) { /* then it is g */
+            s.all.gy = r.all.residual;
+            s.all.f = GR_IDENTITY;
+        }
+    }
+    for (int j = 0; j < r.all.c; j++) {
+        float deviation = n->inverse_std[first + j], w = n->weight ? n->weight[first + j] : 1;
+        if (n->gweight)
+            n->gweight[first + j] = (float)(product[j] * deviation);
+        if (n->gbias)
+            n->gbias[first + j] = (float)sum[j];
+        double rows = (double)n->rows;
+        s.a[j] = w * deviation;
+        s.b[j] = n->fixed ? 0 : (float)(-(double)w * deviation * deviation * deviation * product[j] / rows);
+        s.d[j] = n->fixed ? 0 : (float)(-(double)w * deviation * sum[j] / rows);
+    }
+    if (n->gx) {
+        s.gx = n->gx + first;
+        s.span = BLOCK_FLOATS / s.all.c;
+        gr_parallel(gr_pieces(n->rows, s.span), rescale_chunk, &s);
+    }
+}
+
+void gr_norm_backward_fused(const struct gr_norm_fusion *norm) {
+    for (int first = 0; norm->rows > 0 && first < norm->c; first += TILE)
+        backward_tile(norm, first);
+}
+
+/* Both kinds of batch norm by themselves. */
 static void norm_backward(int64_t rows, int c, const float *x, const float *mean, const float *inverse_std,
                           const float *weight, const float *gy, float *gx, bool accumulate, float *gweight,
                           float *gbias, bool fixed) {
-    for (int first = 0; rows > 0 && first < c; first += TILE) {
-        struct reduction r = {.kernels = gr_norm_kernels(), .rows = rows, .ld = c};
-        struct rescale s = {.rows = rows, .ld = c, .x = x + first, .gy = gy + first, .mean = mean + first};
-        double sum[TILE] = {0}, product[TILE] = {0};
-        r.c = s.c = c - first < TILE ? c - first : TILE;
-        r.x = s.x;
-        r.gy = s.gy;
-        r.mean = s.mean;
-        if (gweight || gbias || (gx && !fixed))
-            tile_sums(&r, sum, product);
-        for (int j = 0; j < r.c; j++) {
-            float deviation = inverse_std[first + j], w = weight ? weight[first + j] : 1;
-            if (gweight)
-                gweight[first + j] = (float)(product[j] * deviation);
-            if (gbias)
-                gbias[first + j] = (float)sum[j];
-            s.a[j] = w * deviation;
-            s.b[j] =
-                fixed ? 0
-                      : (float)(-(double)w * deviation * deviation * deviation * product[j] / (double)rows);
-            s.d[j] = fixed ? 0 : (float)(-(double)w * deviation * sum[j] / (double)rows);
-        }
-        if (gx) {
-            s.gx = gx + first;
-            s.accumulate = accumulate;
-            rescale(&s);
-        }
-    }
+    struct gr_norm_fusion norm = {.rows = rows,
+                                  .c = c,
+                                  .x = x,
+                                  .mean = mean,
+                                  .inverse_std = inverse_std,
+                                  .weight = weight,
+                                  .fixed = fixed,
+                                  .activation = GR_IDENTITY,
+                                  .gy = gy,
+                                  .gx = gx,
+                                  .accumulate = accumulate,
+                                  .gweight = gweight,
+                                  .gbias = gbias};
+    if (gx || gweight || gbias)
+        gr_norm_backward_fused(&norm);
 }
 
 void gr_batch_norm_backward(int64_t rows, int c, const float *x, const float *mean, const float *inverse_std,
@@ -204,6 +291,8 @@ void gr_fixed_norm_backward(int64_t rows, int c, const float *x, const float *me
                             float *gbias) {
     norm_backward(rows, c, x, mean, inverse_std, weight, gy, gx, accumulate, gweight, gbias, true);
 }
+
+/* ---- group norm ---- */
 
 struct group_norm {
     const struct gr_norm_kernels *kernels;
@@ -229,7 +318,8 @@ static void group_statistics(const struct group_norm *g, const float *x, int cg,
             g->kernels->sum(size, c, g->c, rows, sum);
             for (int j = 0; j < c; j++)
                 average[j] = sum[j] / (float)size;
-            g->kernels->deviation(size, c, g->c, rows, average, squares);
+            memset(sum, 0, sizeof sum); /* what is left is the rounding of `average` */
+            g->kernels->moments(size, c, g->c, rows, average, sum, squares);
             for (int j = 0; j < c; j++) {
                 double total = count + (double)size, delta = average[j] - *mean;
                 *mean += delta * (double)size / total;
@@ -297,7 +387,9 @@ static void group_sums(const struct group_norm *g, int64_t at, int channel, int 
         for (int64_t row = 0, step = SUMMED / c; row < g->pixels; row += step) {
             int64_t size = g->pixels - row < step ? g->pixels - row : step, from = at + row * g->c + first;
             float part[TILE] = {0}, part_product[TILE] = {0};
-            g->kernels->product(size, c, g->c, g->x + from, means, g->gy + from, part, part_product);
+            struct gr_norm_rows block = {
+                .rows = size, .ld = g->c, .c = c, .x = g->x + from, .mean = means, .gy = g->gy + from};
+            g->kernels->product(&block, part, part_product);
             for (int j = 0; j < c; j++) {
                 sums[j] += part[j];
                 products[j] += part_product[j];
@@ -340,8 +432,13 @@ static void group_backward_chunk(void *context, int64_t group, int worker) {
                 b[j] = (float)(-(double)inverse_std * inverse_std * inverse_std * product / count);
                 d[j] = (float)(-inverse_std * sum / count);
             }
-            g->kernels->backward(g->pixels, c, g->c, g->x + at + first, means, g->gy + at + first, a, b, d,
-                                 g->gx + at + first, g->accumulate);
+            struct gr_norm_rows rows = {.rows = g->pixels,
+                                        .ld = g->c,
+                                        .c = c,
+                                        .x = g->x + at + first,
+                                        .mean = means,
+                                        .gy = g->gy + at + first};
+            g->kernels->backward(&rows, a, b, d, g->gx + at + first, g->accumulate);
         }
     }
 }

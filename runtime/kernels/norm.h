@@ -25,6 +25,40 @@ void gr_fixed_norm_backward(int64_t rows, int c, const float *x, const float *me
                             const float *weight, const float *gy, float *gx, bool accumulate, float *gweight,
                             float *gbias);
 
+/* y[rows,c] = f(x * scale[c] + shift[c] + residual): a normalisation with the sum and the activation behind
+ * it in one sweep. Of the epilogue, bias is not used. y may be x or residual. The result is, bit for bit,
+ * that of gr_scale_shift, gr_add and gr_activation_forward one after another. */
+void gr_norm_apply(int64_t rows, int c, const float *x, const float *scale, const float *shift,
+                   const struct gr_epilogue *epilogue, float *y);
+
+/* The backward pass of y = f(norm(x) + residual). */
+struct gr_norm_fusion {
+    int64_t rows;
+    int c;
+    const float *x;                           /* [rows,c], what the norm read */
+    const float *mean, *inverse_std, *weight; /* [c]; weight may be NULL (1) */
+    bool fixed; /* mean and inverse_std are constants, as in gr_fixed_norm_backward */
+    enum gr_activation activation;
+    float a; /* the activation's parameter */
+    /* What the activation's derivative is had from: y if gr_activation_from_output(activation), else what
+     * went into the activation; not looked at for GR_IDENTITY. NULL when there is no residual: then it is
+     * computed again, as x * scale + shift, which costs no memory traffic. */
+    const float *kept;
+    const float *scale, *shift; /* [c], as given to gr_norm_apply; not looked at when kept is there */
+    const float *gy;            /* [rows,c], gradient of y */
+    float *gresidual;           /* (+)= gradient of the residual; NULL when there is none. May be gy */
+    bool accumulate_residual;
+    float
+        *gx; /* (+)= gradient of x, or NULL. May be gy or kept, if the residual's gradient is not that too */
+    bool accumulate;
+    float *gweight, *gbias; /* [c], overwritten, or NULL */
+};
+
+/* gr_activation_backward, the residual's copy or sum, and gr_batch_norm_backward (or gr_fixed_norm_backward),
+ * in two sweeps: one for the sums and the residual, one for gx. gy is only written where one of the results
+ * lies over it. */
+void gr_norm_backward_fused(const struct gr_norm_fusion *norm);
+
 /* Group norm (Wu and He 2018) over each photo's group of c/groups channels: keeps mean and inverse_std
  * [n,groups]. */
 void gr_group_norm_forward(int n, int pixels, int c, int groups, float eps, const float *x,

@@ -18,6 +18,9 @@
 
 enum { GR_W = GR_SIMD_WIDTH };
 
+/* For the inner functions that take constants, so that each caller gets a loop without branches. */
+#define GR_ALWAYS static inline __attribute__((always_inline))
+
 typedef float gr_vec __attribute__((vector_size(4 * GR_SIMD_WIDTH)));
 typedef int32_t gr_ivec __attribute__((vector_size(4 * GR_SIMD_WIDTH)));
 typedef uint8_t gr_bvec __attribute__((vector_size(GR_SIMD_WIDTH)));

@@ -31,19 +31,37 @@ struct gr_elementwise_kernels {
     void (*transpose)(int rows, int columns, const float *x, int64_t ldx, float *y, int64_t ldy);
 };
 
+/* Rows of a normalisation's backward pass: rows ld apart, c channels of each. `g` below is the gradient
+ * before the activation: gy * f', where f' comes from `kept` (see gr_activation_backward) or, when that is
+ * NULL, from x * scale[c] + shift[c]. */
+struct gr_norm_rows {
+    int64_t rows, ld;
+    int c;
+    const float *x, *mean, *gy;
+    enum gr_activation f; /* with GR_IDENTITY, kept, scale and shift are not looked at */
+    float a;
+    const float *kept, *scale, *shift;
+    float *residual; /* residual (+)= g, unless NULL */
+    bool accumulate_residual;
+};
+
 struct gr_norm_kernels {
-    /* sum[c] += x, and sum[c] += (x - mean[c])^2. */
+    /* sum[c] += x. */
     void (*sum)(int64_t rows, int c, int64_t ld, const float *x, float *sum);
-    void (*deviation)(int64_t rows, int c, int64_t ld, const float *x, const float *mean, float *sum);
-    /* sum_gy[c] += gy, sum_product[c] += gy * (x - mean[c]). */
-    void (*product)(int64_t rows, int c, int64_t ld, const float *x, const float *mean, const float *gy,
-                    float *sum_gy, float *sum_product);
-    /* gx (+)= gy * a[c] + (x - mean[c]) * b[c] + d[c]. */
-    void (*backward)(int64_t rows, int c, int64_t ld, const float *x, const float *mean, const float *gy,
-                     const float *a, const float *b, const float *d, float *gx, bool accumulate);
+    /* sum[c] += x - pivot[c], squares[c] += (x - pivot[c])^2. */
+    void (*moments)(int64_t rows, int c, int64_t ld, const float *x, const float *pivot, float *sum,
+                    float *squares);
+    /* sum_gy[c] += g, sum_product[c] += g * (x - mean[c]). */
+    void (*product)(const struct gr_norm_rows *rows, float *sum_gy, float *sum_product);
+    /* gx (+)= g * a[c] + (x - mean[c]) * b[c] + d[c]. gx may lie over anything that is read. */
+    void (*backward)(const struct gr_norm_rows *rows, const float *a, const float *b, const float *d,
+                     float *gx, bool accumulate);
     /* y = (x - mean[c]) * a[c] + b[c]. */
     void (*apply)(int64_t rows, int c, int64_t ld, const float *x, const float *mean, const float *a,
                   const float *b, float *y);
+    /* y = f(x * scale[c] + shift[c] + residual), without gaps between rows. */
+    void (*affine)(const struct gr_epilogue *epilogue, int64_t rows, int c, const float *x,
+                   const float *scale, const float *shift, const float *residual, float *y);
 };
 
 /* One output pixel's window: `rows` x `columns` input pixels, `row_step` and `column_step` floats apart.
