@@ -1,4 +1,5 @@
 /* One channel in, one channel out: channels are vector lanes and nothing is gathered. */
+#include <math.h>
 #include <string.h>
 
 #include "base/threads.h"
@@ -32,6 +33,13 @@ static void pack(const struct gr_convolution *conv, const float *weights, const 
             packed[(int64_t)tap * conv->c + c] = weights[(int64_t)c * taps + tap] * (scale ? scale[c] : 1);
 }
 
+/* Small kernels, which strips can do (tables.h); the others are done row by row. */
+static bool small(const struct gr_convolution *conv) {
+    return conv->kh == conv->kw && (conv->kh == 3 || conv->kh == 5) && conv->sh == conv->sw &&
+           conv->sh <= 2 && conv->dh == 1 && conv->dw == 1 &&
+           (conv->sh == 1 || (conv->top - conv->left) % 2 == 0);
+}
+
 /* Rows of outputs, in chunks. Phases are 1 forward and the strides backward (see convolution_parts.h). */
 struct depthwise {
     const struct gr_convolution *conv;
@@ -39,10 +47,11 @@ struct depthwise {
     int n, row_phases, column_phases;
     int rows, columns; /* of the side that is written, in a photo */
     int in_rows, in_columns;
-    int64_t lines, run; /* rows of all photos, and of those in a chunk */
-    const float *x, *w;
+    int step;            /* rows that are written together */
+    int64_t strips, run; /* of all photos, and those in a chunk */
+    const float *x, *w, *zeros;
     float *y;
-    bool accumulate;
+    bool accumulate, stream;
     const struct gr_epilogue *epilogue;
 };
 
@@ -100,21 +109,105 @@ static void write_line(const struct depthwise *d, int64_t line) {
         gr_apply_epilogue(d->epilogue, line * d->columns, d->columns, 0, c, c, d->y);
 }
 
-static void lines_chunk(void *context, int64_t chunk, int worker) {
-    const struct depthwise *d = context;
-    int64_t last = (chunk + 1) * d->run < d->lines ? (chunk + 1) * d->run : d->lines;
-    (void)worker;
-    for (int64_t line = chunk * d->run; line < last; line++)
-        write_line(d, line);
+/* Where a strip's taps begin: backward-data turns the kernel round with stride 1, and with stride 2 reads
+ * pixel m of gy by tap i + padding - 2*m. */
+static struct gr_depthwise_strip describe_strip(const struct depthwise *d) {
+    const struct gr_convolution *conv = d->conv;
+    int c = conv->c, taps = taps_of(conv);
+    struct gr_depthwise_strip s = {.c = c,
+                                   .pixel = c,
+                                   .kernel = conv->kh,
+                                   .stride = conv->sh,
+                                   .outputs = d->columns,
+                                   .out_row = (int64_t)d->columns * c,
+                                   .width = d->in_columns,
+                                   .first = -conv->left,
+                                   .weights = d->w,
+                                   .weight_step = c,
+                                   .weight_row_step = (int64_t)conv->kw * c,
+                                   .zeros = d->zeros,
+                                   .stream = d->stream};
+    if (d->row_phases && conv->sh == 1) {
+        s.weights += (int64_t)(taps - 1) * c;
+        s.weight_step = -s.weight_step;
+        s.weight_row_step = -s.weight_row_step;
+        s.first = conv->left - conv->kw + 1;
+    } else if (d->row_phases) {
+        s.up = true;
+        s.shift = conv->kh - 1 - (conv->kh - 1 + conv->left) % 2;
+        s.first = (conv->left - s.shift) / 2;
+    }
+    return s;
 }
 
-static void run(struct depthwise *d) {
-    int64_t row_floats = (int64_t)d->columns * d->conv->c;
+/* Fills in rows row..row+step-1 of a photo. */
+static void set_rows(const struct depthwise *d, int64_t photo, int row, struct gr_depthwise_strip *s) {
+    const struct gr_convolution *conv = d->conv;
+    int first = row * conv->sh - conv->top;
+    s->rows = d->rows - row < d->step ? d->rows - row : d->step;
+    if (s->up)
+        first = (row + conv->top - s->shift) / 2;
+    else if (d->row_phases)
+        first = row + conv->top - conv->kh + 1;
+    for (int r = 0; r < gr_strip_inputs(s->rows, s->kernel, s->stride, s->up, s->shift); r++) {
+        bool inside = first + r >= 0 && first + r < d->in_rows;
+        s->inputs[r] = inside ? d->x + (photo * d->in_rows + first + r) * d->in_columns * conv->c : NULL;
+    }
+}
+
+/* Sets what follows the sum, and tells what the strip cannot do: the activation, if it is not a clamp. */
+static enum gr_activation set_epilogue(const struct gr_epilogue *epilogue, int64_t at,
+                                       struct gr_depthwise_strip *s) {
+    s->bias = epilogue->bias;
+    s->added = epilogue->residual ? epilogue->residual + at : NULL;
+    s->clamp = epilogue->activation == GR_RELU || epilogue->activation == GR_RELU6;
+    s->low = 0;
+    s->high = epilogue->activation == GR_RELU6 ? 6 : INFINITY;
+    return s->clamp ? GR_IDENTITY : epilogue->activation;
+}
+
+static void write_strip(const struct depthwise *d, int64_t strip) {
+    int64_t each = gr_pieces(d->rows, d->step), photo = strip / each;
+    int c = d->conv->c, row = (int)(strip % each) * d->step;
+    int64_t line = photo * d->rows + row, at = line * d->columns * c;
+    struct gr_depthwise_strip s = describe_strip(d);
+    enum gr_activation after = GR_IDENTITY;
+    set_rows(d, photo, row, &s);
+    s.added = d->accumulate ? d->y + at : NULL;
+    if (d->epilogue)
+        after = set_epilogue(d->epilogue, at, &s);
+    d->kernels->strip(&s, d->y + at);
+    if (after != GR_IDENTITY) {
+        struct gr_epilogue rest = {.activation = after, .a = d->epilogue->a};
+        gr_apply_epilogue(&rest, line * d->columns, (int64_t)s.rows * d->columns, 0, c, c, d->y);
+    }
+}
+
+static void strips_chunk(void *context, int64_t chunk, int worker) {
+    const struct depthwise *d = context;
+    int64_t last = (chunk + 1) * d->run < d->strips ? (chunk + 1) * d->run : d->strips;
+    (void)worker;
+    for (int64_t strip = chunk * d->run; strip < last; strip++)
+        if (small(d->conv))
+            write_strip(d, strip);
+        else
+            write_line(d, strip);
+}
+
+/* `scratch` gives a pixel of zeros. */
+static void run(struct depthwise *d, float *scratch) {
+    const struct gr_convolution *conv = d->conv;
+    int64_t strip_floats;
     d->kernels = gr_depthwise_kernels();
-    d->lines = (int64_t)d->n * d->rows;
-    d->run = row_floats > 0 && row_floats < 1 << 15 ? (1 << 15) / row_floats : 1;
-    if (d->lines > 0 && row_floats > 0)
-        gr_parallel(gr_pieces(d->lines, d->run), lines_chunk, d);
+    d->step = small(conv) && (conv->sh == 1 || d->row_phases) ? GR_STRIP_ROWS : 1;
+    d->strips = d->n * gr_pieces(d->rows, d->step);
+    strip_floats = (int64_t)d->step * d->columns * conv->c;
+    d->run = strip_floats > 0 && strip_floats < 1 << 15 ? (1 << 15) / strip_floats : 1;
+    d->zeros = memset(scratch, 0, sizeof(float) * (size_t)conv->c);
+    d->stream = !d->accumulate && gr_streams((int64_t)d->n * d->rows * d->columns * conv->c, conv->c, d->y) &&
+                (!d->epilogue || d->epilogue->activation <= GR_RELU6);
+    if (d->strips > 0 && strip_floats > 0)
+        gr_parallel(gr_pieces(d->strips, d->run), strips_chunk, d);
 }
 
 static void forward(const struct gr_convolution *conv, int n, const float *x, const float *packed,
@@ -129,8 +222,7 @@ static void forward(const struct gr_convolution *conv, int n, const float *x, co
                           .w = packed,
                           .y = y,
                           .epilogue = epilogue};
-    (void)scratch;
-    run(&d);
+    run(&d, scratch);
 }
 
 static void backward_data(const struct gr_convolution *conv, int n, const float *gy, const float *packed,
@@ -147,65 +239,126 @@ static void backward_data(const struct gr_convolution *conv, int n, const float 
                           .w = packed,
                           .y = gx,
                           .accumulate = accumulate};
-    (void)scratch;
-    run(&d);
+    run(&d, scratch);
 }
 
-/* ---- weights: every slot sums a range of output rows ---- */
+/* ---- weights: every slot sums a range of output rows, for a tile of channels ---- */
 
-enum { SLOTS = 16 };
+enum { SLOTS = 64, CHUNKS = 16, TILE = 64 };
 
 struct gradient {
     struct depthwise d;
     const float *gy;
     float *local;
+    int64_t slots;
+    int tiles, tile; /* channels */
 };
 
-static void gradient_chunk(void *context, int64_t slot, int worker) {
-    const struct gradient *g = context;
+/* Slots cost memory and a sum at the end, so small maps get few; tiles then make up for the chunks. */
+static void cut(struct gradient *g) {
+    const struct gr_convolution *conv = g->d.conv;
+    int64_t most = (int64_t)g->d.n * conv->oh * conv->ow / (4 * taps_of(conv)), tiles = 1;
+    g->d.step = small(conv) && conv->sh == 1 ? GR_STRIP_ROWS : 1;
+    g->d.strips = g->d.n * gr_pieces(conv->oh, g->d.step);
+    most = most < SLOTS ? most : SLOTS;
+    g->slots = g->d.strips < most ? g->d.strips : most > 0 ? most : 1;
+    g->d.run = g->d.strips > 0 ? gr_pieces(g->d.strips, g->slots) : 1;
+    g->slots = gr_pieces(g->d.strips, g->d.run);
+    if (small(conv) && g->slots > 0 && g->slots < CHUNKS)
+        tiles = gr_pieces(CHUNKS, g->slots);
+    g->tile = (int)gr_pieces(gr_pieces(conv->c, tiles), TILE) * TILE;
+    g->tile = g->tile < conv->c ? g->tile : conv->c;
+    g->tiles = (int)gr_pieces(conv->c, g->tile > 0 ? g->tile : 1);
+}
+
+/* One output row by the kernels for any geometry. */
+static void line_gradient(const struct gradient *g, int64_t line, float *gw) {
     const struct depthwise *d = &g->d;
     const struct gr_convolution *conv = d->conv;
-    int64_t last = (slot + 1) * d->run < d->lines ? (slot + 1) * d->run : d->lines;
+    int i = (int)(line % conv->oh);
     struct gr_axis rows = row_axis(d, 0), columns = column_axis(d, 0);
     struct gr_depthwise_row r = describe(&columns, conv->c);
-    float *gw = g->local + (size_t)slot * packed_floats(conv);
-    (void)worker;
-
+    struct gr_taps taps = gr_axis_taps(&rows, i);
     r.rows = 1;
-    memset(gw, 0, sizeof(float) * packed_floats(conv));
-    for (int64_t line = slot * d->run; line < last; line++) {
-        int i = (int)(line % conv->oh);
-        struct gr_taps taps = gr_axis_taps(&rows, i);
-        for (int tap = taps.first; tap < taps.last; tap++) {
-            int64_t in_row =
-                line / conv->oh * conv->h + rows.in_first + i * rows.in_step + tap * rows.tap_stride;
-            d->kernels->weights(&r, d->x + in_row * conv->w * conv->c, g->gy + line * conv->ow * conv->c,
-                                gw + (int64_t)tap * conv->kw * conv->c);
+    for (int tap = taps.first; tap < taps.last; tap++) {
+        int64_t in_row = line / conv->oh * conv->h + rows.in_first + i * rows.in_step + tap * rows.tap_stride;
+        d->kernels->weights(&r, d->x + in_row * conv->w * conv->c, g->gy + line * conv->ow * conv->c,
+                            gw + (int64_t)tap * conv->kw * conv->c);
+    }
+}
+
+/* Channels first.. of a strip. */
+static void strip_gradient(const struct gradient *g, int64_t strip, int first, float *gw) {
+    const struct gr_convolution *conv = g->d.conv;
+    int64_t each = gr_pieces(conv->oh, g->d.step), photo = strip / each;
+    int row = (int)(strip % each) * g->d.step;
+    struct gr_depthwise_strip s = describe_strip(&g->d);
+    set_rows(&g->d, photo, row, &s);
+    s.c = conv->c - first < g->tile ? conv->c - first : g->tile;
+    for (int r = 0; r < gr_strip_inputs(s.rows, s.kernel, s.stride, false, 0); r++)
+        s.inputs[r] = s.inputs[r] ? s.inputs[r] + first : NULL;
+    g->d.kernels->gradient(&s, g->gy + (photo * conv->oh + row) * conv->ow * conv->c + first, gw + first);
+}
+
+static void gradient_chunk(void *context, int64_t chunk, int worker) {
+    const struct gradient *g = context;
+    const struct depthwise *d = &g->d;
+    int64_t slot = chunk / g->tiles, last = (slot + 1) * d->run < d->strips ? (slot + 1) * d->run : d->strips;
+    int c = d->conv->c, first = (int)(chunk % g->tiles) * g->tile;
+    int width = c - first < g->tile ? c - first : g->tile;
+    float *gw = g->local + (size_t)slot * packed_floats(d->conv);
+    (void)worker;
+    for (int tap = 0; tap < taps_of(d->conv); tap++)
+        memset(gw + (int64_t)tap * c + first, 0, sizeof(float) * (size_t)width);
+    for (int64_t strip = slot * d->run; strip < last; strip++)
+        if (small(d->conv))
+            strip_gradient(g, strip, first, gw);
+        else
+            line_gradient(g, strip, gw);
+}
+
+/* gw[c, tap] = the sum of local[slot, tap, c], for a tile of channels. */
+static void sum_chunk(void *context, int64_t chunk, int worker) {
+    const struct gradient *g = context;
+    int c = g->d.conv->c, taps = taps_of(g->d.conv), first = (int)chunk * TILE;
+    int width = c - first < TILE ? c - first : TILE;
+    (void)worker;
+    for (int tap = 0; tap < taps; tap++) {
+        double sums[TILE] = {0};
+        for (int64_t slot = 0; slot < g->slots; slot++) {
+            const float *from = g->local + (slot * taps + tap) * c + first;
+            for (int j = 0; j < width; j++)
+                sums[j] += from[j];
         }
+        for (int j = 0; j < width; j++)
+            g->d.y[(int64_t)(first + j) * taps + tap] = (float)sums[j];
     }
 }
 
 static void backward_weights(const struct gr_convolution *conv, int n, const float *x, const float *gy,
                              float *gw, float *scratch) {
-    struct gradient g = {
-        .d = {.conv = conv, .kernels = gr_depthwise_kernels(), .n = n, .x = x}, .gy = gy, .local = scratch};
-    int taps = taps_of(conv);
-    g.d.lines = (int64_t)n * conv->oh;
-    g.d.run = g.d.lines > SLOTS ? gr_pieces(g.d.lines, SLOTS) : 1;
-    int64_t slots = gr_pieces(g.d.lines, g.d.run);
-    gr_parallel(slots, gradient_chunk, &g);
-    for (int tap = 0; tap < taps; tap++)
-        for (int c = 0; c < conv->c; c++) {
-            float sum = 0;
-            for (int64_t slot = 0; slot < slots; slot++)
-                sum += scratch[((size_t)slot * (size_t)taps + (size_t)tap) * (size_t)conv->c + (size_t)c];
-            gw[(int64_t)c * taps + tap] = sum;
-        }
+    size_t zeros = gr_whole_lines((size_t)conv->c);
+    struct gradient g = {.d = {.conv = conv,
+                               .kernels = gr_depthwise_kernels(),
+                               .n = n,
+                               .rows = conv->oh,
+                               .columns = conv->ow,
+                               .in_rows = conv->h,
+                               .in_columns = conv->w,
+                               .x = x,
+                               .y = gw,
+                               .zeros = memset(scratch, 0, sizeof(float) * zeros)},
+                         .gy = gy,
+                         .local = scratch + zeros};
+    cut(&g);
+    gr_parallel(g.slots * g.tiles, gradient_chunk, &g);
+    gr_parallel(gr_pieces(conv->c, TILE), sum_chunk, &g);
 }
 
 static size_t scratch_floats(const struct gr_convolution *conv, int n) {
-    int64_t lines = (int64_t)n * conv->oh;
-    return (size_t)(lines < SLOTS ? lines : SLOTS) * packed_floats(conv);
+    struct gradient g = {.d = {.conv = conv, .n = n}};
+    cut(&g);
+    return gr_whole_lines((size_t)conv->c) + (size_t)g.slots * packed_floats(conv);
 }
 
 const struct gr_convolution_passes gr_convolution_depthwise = {

@@ -2,17 +2,16 @@
 
 #include "kernels/tables.h"
 
-/* Channels are the lanes. COLUMNS outputs are summed at a time, so that each weight is read once for them. */
-
-#define ALWAYS static inline __attribute__((always_inline))
+/* Channels are the lanes. Small kernels without dilation are done by strips (below), all others by row() and
+ * weights(), COLUMNS outputs at a time, so that each weight is read once for them. */
 
 enum { COLUMNS = 4 };
 
-ALWAYS gr_vec load(const float *p, int rest, bool full) {
+GR_ALWAYS gr_vec load(const float *p, int rest, bool full) {
     return full ? gr_load(p) : gr_load_part(p, rest);
 }
 
-ALWAYS void store(float *p, gr_vec v, int rest, bool full, bool accumulate) {
+GR_ALWAYS void store(float *p, gr_vec v, int rest, bool full, bool accumulate) {
     if (accumulate)
         v += load(p, rest, full);
     if (full)
@@ -22,8 +21,8 @@ ALWAYS void store(float *p, gr_vec v, int rest, bool full, bool accumulate) {
 }
 
 /* Output i, some of whose taps may lie outside. */
-ALWAYS void edge(const struct gr_depthwise_row *d, const float *x, const float *w, float *y, int i, int rest,
-                 bool full, bool accumulate) {
+GR_ALWAYS void edge(const struct gr_depthwise_row *d, const float *x, const float *w, float *y, int i,
+                    int rest, bool full, bool accumulate) {
     gr_vec sum = {0};
     for (int r = 0; r < d->rows; r++)
         for (int m = 0; m < d->taps; m++) {
@@ -37,8 +36,8 @@ ALWAYS void edge(const struct gr_depthwise_row *d, const float *x, const float *
 
 /* Outputs first..last-1, whose taps all lie inside. `rows` and `taps` are d's, as constants where they are
  * known. */
-ALWAYS int inside(const struct gr_depthwise_row *d, int rows, int taps, const float *x, const float *w,
-                  float *y, int first, int last, int rest, bool full, bool accumulate) {
+GR_ALWAYS int inside(const struct gr_depthwise_row *d, int rows, int taps, const float *x, const float *w,
+                     float *y, int first, int last, int rest, bool full, bool accumulate) {
     int64_t step = (int64_t)d->in_step * d->c, tap_step = (int64_t)d->tap_stride * d->c;
     int i = first;
     for (; i + COLUMNS <= last; i += COLUMNS) {
@@ -57,8 +56,8 @@ ALWAYS int inside(const struct gr_depthwise_row *d, int rows, int taps, const fl
     return i;
 }
 
-ALWAYS void lanes(const struct gr_depthwise_row *d, const float *x, const float *w, float *y, int first,
-                  int last, int rest, bool full, bool accumulate) {
+GR_ALWAYS void lanes(const struct gr_depthwise_row *d, const float *x, const float *w, float *y, int first,
+                     int last, int rest, bool full, bool accumulate) {
     int i = 0;
     for (; i < first; i++)
         edge(d, x, w, y, i, rest, full, accumulate);
@@ -85,8 +84,8 @@ static void row(const struct gr_depthwise_row *d, const float *x, const float *w
 }
 
 /* The sums of `taps` taps from tap `m` on, over outputs that need no test for all of them. */
-ALWAYS void tap_sums(const struct gr_depthwise_row *d, int taps, const float *x, const float *gy, float *gw,
-                     int m, int first, int last, int rest, bool full) {
+GR_ALWAYS void tap_sums(const struct gr_depthwise_row *d, int taps, const float *x, const float *gy,
+                        float *gw, int m, int first, int last, int rest, bool full) {
     int64_t step = (int64_t)d->in_step * d->c, tap_step = (int64_t)d->tap_stride * d->c;
     const float *from = x + ((int64_t)d->in_first + (int64_t)m * d->tap_stride) * d->c;
     gr_vec even[5] = {{0}}, odd[5] = {{0}};
@@ -107,8 +106,8 @@ ALWAYS void tap_sums(const struct gr_depthwise_row *d, int taps, const float *x,
 }
 
 /* What output i adds, some of whose taps may lie outside. */
-ALWAYS void edge_weights(const struct gr_depthwise_row *d, const float *x, const float *gy, float *gw, int i,
-                         int rest, bool full) {
+GR_ALWAYS void edge_weights(const struct gr_depthwise_row *d, const float *x, const float *gy, float *gw,
+                            int i, int rest, bool full) {
     for (int m = 0; m < d->taps; m++) {
         int at = d->in_first + i * d->in_step + m * d->tap_stride;
         if (at >= 0 && at < d->inputs)
@@ -118,8 +117,8 @@ ALWAYS void edge_weights(const struct gr_depthwise_row *d, const float *x, const
     }
 }
 
-ALWAYS void weight_lanes(const struct gr_depthwise_row *d, const float *x, const float *gy, float *gw,
-                         int first, int last, int rest, bool full) {
+GR_ALWAYS void weight_lanes(const struct gr_depthwise_row *d, const float *x, const float *gy, float *gw,
+                            int first, int last, int rest, bool full) {
     int m = 0;
     for (int i = 0; i < first; i++)
         edge_weights(d, x, gy, gw, i, rest, full);
@@ -141,7 +140,215 @@ static void weights(const struct gr_depthwise_row *d, const float *x, const floa
         weight_lanes(d, x + j, gy + j, gw + j, first, last, d->c - j, false);
 }
 
+/* ---- strips ----
+ *
+ * A block is `rows` x `columns` outputs. Its input pixels are listed by address, with zeros for those
+ * outside, so that edges cost what the inside costs; then each vector of channels reads every input once for
+ * all the outputs that it enters, whose sums stay in registers. Blocks go along the rows, so memory is read
+ * in order. */
+
+enum {
+    MOST = 8, /* columns of a block */
+    WIDE = 7, /* divides the sizes that halving 224 gives */
+    NARROW = 4,
+    INPUT_ROWS = GR_STRIP_TAPS + GR_STRIP_ROWS - 1,
+    INPUT_COLUMNS = (MOST - 1) * 2 + GR_STRIP_TAPS
+};
+
+/* What is constant in a strip's kernel; see struct gr_depthwise_strip. */
+struct form {
+    int kernel, stride;
+    bool up;
+    int shift, rows, columns;
+};
+
+struct block {
+    const float *inputs[INPUT_ROWS][INPUT_COLUMNS];
+    int valid; /* outputs of each row that exist */
+};
+
+/* The tap by which input `in` of a block enters output `out`, outside 0..kernel-1 if it does not. */
+GR_ALWAYS int tap_of(struct form f, int out, int in) {
+    return f.up ? out + f.shift - 2 * in : in - out * f.stride;
+}
+
+GR_ALWAYS int inputs_of(struct form f, int outputs) {
+    return gr_strip_inputs(outputs, f.kernel, f.stride, f.up, f.shift);
+}
+
+/* Lists the inputs of a block of `rows` x `columns` of them whose first column is `at`. */
+static void list_inputs(const struct gr_depthwise_strip *s, int rows, int columns, int at, struct block *b) {
+    for (int r = 0; r < rows; r++)
+        for (int m = 0; m < columns; m++)
+            b->inputs[r][m] = s->inputs[r] && (unsigned)(at + m) < (unsigned)s->width
+                                  ? s->inputs[r] + (int64_t)(at + m) * s->pixel
+                                  : s->zeros;
+}
+
+/* The block of outputs from column i on. */
+GR_ALWAYS struct block block_at(struct form f, const struct gr_depthwise_strip *s, int i) {
+    struct block b;
+    b.valid = s->outputs - i;
+    list_inputs(s, inputs_of(f, f.rows), inputs_of(f, f.columns), s->first + (f.up ? i / 2 : i * f.stride),
+                &b);
+    return b;
+}
+
+/* One vector of channels of a block. */
+GR_ALWAYS void block_lanes(struct form f, const struct gr_depthwise_strip *s, const struct block *b, int j,
+                           const float *added, float *y, int rest, bool full) {
+    gr_vec sums[GR_STRIP_ROWS][MOST], bias = s->bias ? load(s->bias + j, rest, full) : gr_splat(0);
+#define EACH_OUTPUT GR_UNROLL for (int r = 0; r < f.rows; r++) GR_UNROLL for (int n = 0; n < f.columns; n++)
+    EACH_OUTPUT sums[r][n] = bias;
+    GR_UNROLL for (int i = 0; i < inputs_of(f, f.rows); i++) {
+        if (!s->inputs[i])
+            continue;
+        GR_UNROLL for (int m = 0; m < inputs_of(f, f.columns); m++) {
+            gr_vec x = load(b->inputs[i][m] + j, rest, full);
+            EACH_OUTPUT {
+                int row = tap_of(f, r, i), tap = tap_of(f, n, m);
+                if (row >= 0 && row < f.kernel && tap >= 0 && tap < f.kernel)
+                    sums[r][n] += x * load(s->weights + row * s->weight_row_step + tap * s->weight_step + j,
+                                           rest, full);
+            }
+        }
+    }
+    if (added) {
+        EACH_OUTPUT if (n < b->valid) sums[r][n] +=
+            load(added + r * s->out_row + n * s->pixel + j, rest, full);
+    }
+    if (s->clamp) {
+        EACH_OUTPUT sums[r][n] = gr_min(gr_max(sums[r][n], gr_splat(s->low)), gr_splat(s->high));
+    }
+    if (full && s->stream) {
+        EACH_OUTPUT if (n < b->valid) gr_stream(y + r * s->out_row + n * s->pixel + j, sums[r][n]);
+    } else {
+        EACH_OUTPUT if (n < b->valid)
+            store(y + r * s->out_row + n * s->pixel + j, sums[r][n], rest, full, false);
+    }
+#undef EACH_OUTPUT
+}
+
+GR_ALWAYS void block_all(struct form f, const struct gr_depthwise_strip *s, int i, float *y) {
+    struct block b = block_at(f, s, i);
+    const float *added = s->added ? s->added + i * s->pixel : NULL;
+    int j = 0;
+    y += i * s->pixel;
+    for (; j + GR_W <= s->c; j += GR_W)
+        block_lanes(f, s, &b, j, added, y, GR_W, true);
+    if (j < s->c)
+        block_lanes(f, s, &b, j, added, y, s->c - j, false);
+}
+
+GR_ALWAYS void strip_of(struct form f, const struct gr_depthwise_strip *s, float *y) {
+    struct form narrow = f;
+    int i = 0;
+    narrow.columns = NARROW;
+    for (; i + NARROW < s->outputs; i += f.columns)
+        block_all(f, s, i, y);
+    for (; i < s->outputs; i += NARROW)
+        block_all(narrow, s, i, y);
+}
+
+/* The same for the gradient: the sums are the weights' here, of as many kernel rows as registers hold. */
+GR_ALWAYS void gradient_lanes(struct form f, const struct gr_depthwise_strip *s, const struct block *b, int j,
+                              const float *gy, float *gw, int rest, bool full) {
+    gr_vec g[GR_STRIP_ROWS][WIDE];
+    int held = f.kernel == 3 ? 3 : 1;
+    GR_UNROLL for (int r = 0; r < f.rows; r++) {
+        GR_UNROLL for (int n = 0; n < f.columns; n++) g[r][n] =
+            n < b->valid ? load(gy + r * s->out_row + n * s->pixel + j, rest, full) : gr_splat(0);
+    }
+    GR_UNROLL for (int from = 0; from < f.kernel; from += held) {
+        gr_vec sums[3][GR_STRIP_TAPS] = {{{0}}};
+        GR_UNROLL for (int i = from; i < from + held + (f.rows - 1) * f.stride; i++) {
+            if (!s->inputs[i])
+                continue;
+            GR_UNROLL for (int m = 0; m < inputs_of(f, f.columns); m++) {
+                gr_vec x = load(b->inputs[i][m] + j, rest, full);
+                GR_UNROLL for (int r = 0; r < f.rows; r++) {
+                    GR_UNROLL for (int n = 0; n < f.columns; n++) {
+                        int row = tap_of(f, r, i) - from, tap = tap_of(f, n, m);
+                        if (row >= 0 && row < held && tap >= 0 && tap < f.kernel)
+                            sums[row][tap] += g[r][n] * x;
+                    }
+                }
+            }
+        }
+        GR_UNROLL for (int row = 0; row < held; row++) {
+            GR_UNROLL for (int tap = 0; tap < f.kernel; tap++)
+                store(gw + (from + row) * s->weight_row_step + tap * s->weight_step + j, sums[row][tap], rest,
+                      full, true);
+        }
+    }
+}
+
+GR_ALWAYS void gradient_all(struct form f, const struct gr_depthwise_strip *s, int i, const float *gy,
+                            float *gw) {
+    struct block b = block_at(f, s, i);
+    int j = 0;
+    gy += i * s->pixel;
+    for (; j + GR_W <= s->c; j += GR_W)
+        gradient_lanes(f, s, &b, j, gy, gw, GR_W, true);
+    if (j < s->c)
+        gradient_lanes(f, s, &b, j, gy, gw, s->c - j, false);
+}
+
+GR_ALWAYS void gradient_of(struct form f, const struct gr_depthwise_strip *s, const float *gy, float *gw) {
+    for (int i = 0; i < s->outputs; i += f.columns)
+        gradient_all(f, s, i, gy, gw);
+}
+
+/* Calls body(form) with a constant. */
+#define CODE(kernel, stride, up, shift, rows)                                                                \
+    ((((kernel)*4 + (stride)) * 8 + ((up) ? (shift) : 7)) * 4 + (rows))
+#define CASE(kernel, stride, up, shift, rows, columns, body)                                                 \
+    case CODE(kernel, stride, up, shift, rows):                                                              \
+        body(((struct form){kernel, stride, up, shift, rows, columns}));                                     \
+        break;
+/* clang-format off */
+#define EACH_FORWARD(kernel, body)                                                                           \
+    CASE(kernel, 1, false, 0, 1, WIDE, body)                                                                 \
+    CASE(kernel, 1, false, 0, 2, WIDE, body)                                                                 \
+    CASE(kernel, 2, false, 0, 1, WIDE, body)
+#define EACH_UP(kernel, body)                                                                                \
+    CASE(kernel, 2, true, kernel - 1, 1, UP, body)                                                           \
+    CASE(kernel, 2, true, kernel - 1, 2, UP, body)                                                           \
+    CASE(kernel, 2, true, kernel - 2, 1, UP, body)                                                           \
+    CASE(kernel, 2, true, kernel - 2, 2, UP, body)
+/* clang-format on */
+
+enum { UP = GR_W == 16 ? MOST : NARROW /* two rows of sums fill the registers */ };
+
+static int code_of(const struct gr_depthwise_strip *s) {
+    return CODE(s->kernel, s->stride, s->up, s->shift, s->rows);
+}
+
+static void strip(const struct gr_depthwise_strip *s, float *y) {
+#define BODY(form) strip_of(form, s, y)
+    switch (code_of(s)) {
+        EACH_FORWARD(3, BODY)
+        EACH_FORWARD(5, BODY)
+        EACH_UP(3, BODY)
+        EACH_UP(5, BODY)
+    }
+#undef BODY
+    if (s->stream)
+        gr_stream_end();
+}
+
+static void gradient(const struct gr_depthwise_strip *s, const float *gy, float *gw) {
+#define BODY(form) gradient_of(form, s, gy, gw)
+    switch (code_of(s)) {
+        EACH_FORWARD(3, BODY)
+        EACH_FORWARD(5, BODY)
+    }
+#undef BODY
+}
+
 const struct gr_depthwise_kernels GR_SIMD_SYMBOL(gr_depthwise_kernels) = {
+    .strip = strip,
+    .gradient = gradient,
     .row = row,
     .weights = weights,
 };

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 #include <string.h>
-#if defined(__AVX2__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #endif
 
@@ -20,6 +20,13 @@ enum { GR_W = GR_SIMD_WIDTH };
 
 /* For the inner functions that take constants, so that each caller gets a loop without branches. */
 #define GR_ALWAYS static inline __attribute__((always_inline))
+
+/* Before a loop whose bounds are constants and whose vectors have to live in registers. */
+#if defined(__clang__)
+#define GR_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define GR_UNROLL _Pragma("GCC unroll 32")
+#endif
 
 typedef float gr_vec __attribute__((vector_size(4 * GR_SIMD_WIDTH)));
 typedef int32_t gr_ivec __attribute__((vector_size(4 * GR_SIMD_WIDTH)));
@@ -35,6 +42,27 @@ static inline void gr_store(float *p, gr_vec v) {
     memcpy(p, &v, sizeof v);
 }
 
+/* A store that goes past the caches, to an address that is a multiple of the vector's size: without it,
+ * memory that is only written is read first. gr_stream_end() after the last one, before other threads look.
+ */
+static inline void gr_stream(float *p, gr_vec v) {
+#if GR_SIMD_WIDTH == 16 && defined(__AVX512F__)
+    _mm512_stream_ps(p, (__m512)v);
+#elif GR_SIMD_WIDTH == 8 && defined(__AVX2__)
+    _mm256_stream_ps(p, (__m256)v);
+#elif GR_SIMD_WIDTH == 4 && defined(__SSE2__)
+    _mm_stream_ps(p, (__m128)v);
+#else
+    gr_store(p, v);
+#endif
+}
+
+static inline void gr_stream_end(void) {
+#if defined(__SSE2__)
+    _mm_sfence();
+#endif
+}
+
 static inline gr_vec gr_splat(float value) {
     return (gr_vec){0} + value;
 }
@@ -43,6 +71,8 @@ static inline gr_vec gr_splat(float value) {
 static inline gr_vec gr_load_part(const float *p, int n) {
 #if GR_SIMD_WIDTH == 16 && defined(__AVX512F__)
     return (gr_vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#elif GR_SIMD_WIDTH == 8 && defined(__AVX2__)
+    return (gr_vec)_mm256_maskload_ps(p, (__m256i)((gr_ivec){0, 1, 2, 3, 4, 5, 6, 7} < n));
 #else
     gr_vec v = {0};
     memcpy(&v, p, sizeof(float) * (size_t)n);
@@ -53,6 +83,8 @@ static inline gr_vec gr_load_part(const float *p, int n) {
 static inline void gr_store_part(float *p, gr_vec v, int n) {
 #if GR_SIMD_WIDTH == 16 && defined(__AVX512F__)
     _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+#elif GR_SIMD_WIDTH == 8 && defined(__AVX2__)
+    _mm256_maskstore_ps(p, (__m256i)((gr_ivec){0, 1, 2, 3, 4, 5, 6, 7} < n), (__m256)v);
 #else
     memcpy(p, &v, sizeof(float) * (size_t)n);
 #endif
@@ -77,11 +109,27 @@ static inline gr_vec gr_select(gr_ivec mask, gr_vec a, gr_vec b) {
 
 /* The larger and the smaller; NaN in x stays NaN. */
 static inline gr_vec gr_max(gr_vec x, gr_vec bound) {
+#if GR_SIMD_WIDTH == 16 && defined(__AVX512F__)
+    return (gr_vec)_mm512_max_ps((__m512)bound, (__m512)x);
+#elif GR_SIMD_WIDTH == 8 && defined(__AVX2__)
+    return (gr_vec)_mm256_max_ps((__m256)bound, (__m256)x);
+#elif GR_SIMD_WIDTH == 4 && defined(__SSE2__)
+    return (gr_vec)_mm_max_ps((__m128)bound, (__m128)x);
+#else
     return gr_select(bound > x, bound, x);
+#endif
 }
 
 static inline gr_vec gr_min(gr_vec x, gr_vec bound) {
+#if GR_SIMD_WIDTH == 16 && defined(__AVX512F__)
+    return (gr_vec)_mm512_min_ps((__m512)bound, (__m512)x);
+#elif GR_SIMD_WIDTH == 8 && defined(__AVX2__)
+    return (gr_vec)_mm256_min_ps((__m256)bound, (__m256)x);
+#elif GR_SIMD_WIDTH == 4 && defined(__SSE2__)
+    return (gr_vec)_mm_min_ps((__m128)bound, (__m128)x);
+#else
     return gr_select(bound < x, bound, x);
+#endif
 }
 
 /* e^x within 2 units in the last place for x <= 88.37, above which it stays at e^88.37; 0 below -87.33. */

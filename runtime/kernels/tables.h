@@ -100,8 +100,43 @@ struct gr_depthwise_row {
     int first, last;         /* outputs first..last-1 have all their taps inside the row */
 };
 
+/* One or two neighbouring rows of outputs of a depthwise convolution with a small square kernel, for a range
+ * of channels. Without `up`, output i reads pixels first + i*stride + tap. With it (backward-data of stride
+ * 2) the strip begins with an even row, and output i reads the pixels first + m with tap = i + shift - 2*m,
+ * likewise for rows. */
+enum { GR_STRIP_ROWS = 2, GR_STRIP_TAPS = 5 };
+struct gr_depthwise_strip {
+    int c;              /* channels to do */
+    int64_t pixel;      /* floats from one pixel to the next, on both sides */
+    int kernel, stride; /* 3x3 or 5x5; 1 or 2 */
+    bool up;
+    int shift;       /* kernel - 1 or kernel - 2 */
+    int rows;        /* of outputs: 1, or 2 unless stride is 2 without `up` */
+    int outputs;     /* in each of them */
+    int64_t out_row; /* floats from one row of outputs to the next */
+    /* The input rows, as many as gr_strip_inputs() says; NULL outside the photo. */
+    const float *inputs[GR_STRIP_TAPS + GR_STRIP_ROWS - 1];
+    int width, first;     /* pixels in an input row; the one at output 0, tap 0 */
+    const float *weights; /* of tap (0, 0) */
+    int64_t weight_step, weight_row_step;
+    const float *zeros; /* [c] */
+    /* y = min(max(bias + sum + added, low), high); not looked at by gradient(). */
+    const float *bias, *added; /* NULL or [c], NULL or laid out as y (and y itself to accumulate) */
+    bool clamp, stream;        /* whether low and high are looked at; whether stores go past the caches */
+    float low, high;
+};
+
+/* Input rows or columns that `outputs` of them reach. */
+static inline int gr_strip_inputs(int outputs, int kernel, int stride, bool up, int shift) {
+    return up ? (outputs - 1 + shift) / 2 + 1 : (outputs - 1) * stride + kernel;
+}
+
 struct gr_depthwise_kernels {
-    /* y (+)= sum over rows and taps of x * weights[c]. */
+    /* Writes the outputs from y on. */
+    void (*strip)(const struct gr_depthwise_strip *strip, float *y);
+    /* gw (+)= the gradient of the weights, laid out as weight_step and weight_row_step say. */
+    void (*gradient)(const struct gr_depthwise_strip *strip, const float *gy, float *gw);
+    /* y (+)= sum over rows and taps of x * weights[c]: any kernel, stride and dilation. */
     void (*row)(const struct gr_depthwise_row *row, const float *x, const float *weights, float *y,
                 bool accumulate);
     /* gw[c] += sum over outputs of gy * x, for each tap of one kernel row (row->rows is 1). */
@@ -172,6 +207,12 @@ GR_SIMD_TABLE(pool)
 GR_SIMD_TABLE(depthwise)
 GR_SIMD_TABLE(tile)
 GR_SIMD_TABLE(winograd)
+
+/* Whether an array that is only written should go past the caches: when it is too large to be found there by
+ * whoever reads it, and every row of c floats starts with a cache line. */
+static inline bool gr_streams(int64_t floats, int c, const float *y) {
+    return floats >= 4 << 20 && c % 16 == 0 && (uintptr_t)y % 64 == 0;
+}
 
 /* The pieces that work on `count` things falls into when each piece has about `size`. */
 static inline int64_t gr_pieces(int64_t count, int64_t size) {

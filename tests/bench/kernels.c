@@ -1,6 +1,7 @@
-/* Times the numeric kernels: convolutions in their three passes (GFLOP/s), then what is bound by memory
- * (GB/s). Prints the median of RUNS runs with all threads. `kernels [BATCH]`; results themselves are checked
- * by tests/c/kernels. */
+/* Times the numeric kernels: convolutions in their three passes (GFLOP/s), depthwise ones (GB/s too), then
+ * what else is bound by memory (GB/s). Prints the median of RUNS runs with all threads, for what is bound by
+ * memory the fastest, since other programs slow those runs most. `kernels [BATCH
+ * [convolution|depthwise|memory]]`; results themselves are checked by tests/c/kernels. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,13 @@ static int by_size(const void *a, const void *b) {
 static double median(double *times) {
     qsort(times, RUNS, sizeof *times, by_size);
     return times[RUNS / 2];
+}
+
+static double fastest(const double *times) {
+    double least = times[0];
+    for (int i = 1; i < RUNS; i++)
+        least = times[i] < least ? times[i] : least;
+    return least;
 }
 
 static float *filled(size_t count) {
@@ -63,10 +71,53 @@ static const struct layer layers[] = {
     {"56x56x64-256 1x1", GR_CONV_SEGMENT, 56, 64, 256, 1, 1},
     {"14x14x1024-256 1x1", GR_CONV_SEGMENT, 14, 1024, 256, 1, 1},
     {"112x112x32-16 1x1", GR_CONV_SEGMENT, 112, 32, 16, 1, 1},
-    {"112x112x32 depthwise", GR_CONV_DEPTHWISE, 112, 32, 32, 3, 1},
-    {"112x112x96 depthw./2", GR_CONV_DEPTHWISE, 112, 96, 96, 3, 2},
-    {"28x28x240 depthw. 5x5", GR_CONV_DEPTHWISE, 28, 240, 240, 5, 1},
 };
+
+/* The depthwise layers of mobilenet_v2 and efficientnet_lite0 at 224x224. */
+static const struct layer depthwise_layers[] = {
+    {"112x112x32 3x3", GR_CONV_DEPTHWISE, 112, 32, 32, 3, 1},
+    {"112x112x96 3x3/2", GR_CONV_DEPTHWISE, 112, 96, 96, 3, 2},
+    {"56x56x144 3x3", GR_CONV_DEPTHWISE, 56, 144, 144, 3, 1},
+    {"56x56x144 3x3/2", GR_CONV_DEPTHWISE, 56, 144, 144, 3, 2},
+    {"56x56x144 5x5/2", GR_CONV_DEPTHWISE, 56, 144, 144, 5, 2},
+    {"28x28x192 3x3", GR_CONV_DEPTHWISE, 28, 192, 192, 3, 1},
+    {"28x28x192 3x3/2", GR_CONV_DEPTHWISE, 28, 192, 192, 3, 2},
+    {"28x28x240 5x5", GR_CONV_DEPTHWISE, 28, 240, 240, 5, 1},
+    {"28x28x240 3x3/2", GR_CONV_DEPTHWISE, 28, 240, 240, 3, 2},
+    {"14x14x384 3x3", GR_CONV_DEPTHWISE, 14, 384, 384, 3, 1},
+    {"14x14x480 3x3", GR_CONV_DEPTHWISE, 14, 480, 480, 3, 1},
+    {"14x14x480 5x5", GR_CONV_DEPTHWISE, 14, 480, 480, 5, 1},
+    {"14x14x576 3x3", GR_CONV_DEPTHWISE, 14, 576, 576, 3, 1},
+    {"14x14x576 3x3/2", GR_CONV_DEPTHWISE, 14, 576, 576, 3, 2},
+    {"14x14x672 5x5", GR_CONV_DEPTHWISE, 14, 672, 672, 5, 1},
+    {"14x14x672 5x5/2", GR_CONV_DEPTHWISE, 14, 672, 672, 5, 2},
+    {"7x7x960 3x3", GR_CONV_DEPTHWISE, 7, 960, 960, 3, 1},
+    {"7x7x1152 5x5", GR_CONV_DEPTHWISE, 7, 1152, 1152, 5, 1},
+    {"7x7x1152 3x3", GR_CONV_DEPTHWISE, 7, 1152, 1152, 3, 1},
+};
+
+/* GFLOP/s and GB/s of the three passes, by the fastest runs; every float of the two sides counts once. */
+static void print_depthwise(const struct layer *l, double flops, double bytes, double (*times)[RUNS]) {
+    printf("%-22s", l->name);
+    for (int i = 1; i < 4; i++)
+        printf(" %7.1f", flops / fastest(times[i]) / 1e9);
+    printf(" ");
+    for (int i = 1; i < 4; i++)
+        printf(" %7.1f", bytes / fastest(times[i]) / 1e9);
+    printf(" ");
+    for (int i = 1; i < 4; i++)
+        printf(" %7.2f", 1e3 * fastest(times[i]));
+    printf("\n");
+}
+
+static void print_layer(const struct layer *l, double flops, double model, double (*times)[RUNS]) {
+    double pass[3];
+    for (int i = 0; i < 3; i++)
+        pass[i] = median(times[i + 1]);
+    printf("%-22s %8.1f %8.1f %8.1f  %8.2f %8.2f %8.2f %8.2f %8.2f\n", l->name, flops / pass[0] / 1e9,
+           flops / pass[1] / 1e9, flops / pass[2] / 1e9, 1e3 * pass[0], 1e3 * pass[1], 1e3 * pass[2],
+           1e3 * median(times[0]), model);
+}
 
 static void time_layer(const struct layer *l, int n) {
     int pad = l->extent / 2, out = (l->size + 2 * pad - l->extent) / l->stride + 1;
@@ -96,12 +147,10 @@ static void time_layer(const struct layer *l, int n) {
         times[2][at] = data - forward;
         times[3][at] = now() - data;
     }
-    double pass[3];
-    for (int i = 0; i < 3; i++)
-        pass[i] = median(times[i + 1]);
-    printf("%-22s %8.1f %8.1f %8.1f  %8.2f %8.2f %8.2f %8.2f %8.2f\n", l->name, flops / pass[0] / 1e9,
-           flops / pass[1] / 1e9, flops / pass[2] / 1e9, 1e3 * pass[0], 1e3 * pass[1], 1e3 * pass[2],
-           1e3 * median(times[0]), 1e3 * gr_convolution_cost(l->kernel, &v, n, gr_threads()));
+    if (l->kernel == GR_CONV_DEPTHWISE)
+        print_depthwise(l, flops, 4.0 * (double)(inputs + outputs), times);
+    else
+        print_layer(l, flops, 1e3 * gr_convolution_cost(l->kernel, &v, n, gr_threads()), times);
     float *arrays[] = {x, y, w, gx, gw, packed, scratch};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
         gr_free(arrays[i]);
@@ -198,7 +247,7 @@ static void time_streams(int n, int size, int c) {
             streams[i].run(&a);
             times[run < 0 ? 0 : run] = now() - start;
         }
-        double time = median(times);
+        double time = fastest(times);
         printf("%-40s %6.1f %8.2f\n", streams[i].name, 4e-9 * streams[i].floats * (double)count / time,
                1e3 * time);
     }
@@ -210,21 +259,40 @@ static void time_streams(int n, int size, int c) {
     gr_free(a.bytes);
 }
 
+static void time_convolutions(int n) {
+    printf("\n%-22s %26s  %26s\n", "", "GFLOP/s", "ms");
+    printf("%-22s %8s %8s %8s  %8s %8s %8s %8s %8s\n", "", "forward", "data", "weights", "forward", "data",
+           "weights", "packing", "model");
+    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
+        time_layer(&layers[i], n);
+}
+
+static void time_depthwise(int n) {
+    printf("\n%-22s %23s  %23s  %23s\n", "depthwise", "GFLOP/s", "GB/s", "ms");
+    printf("%-22s %7s %7s %7s  %7s %7s %7s  %7s %7s %7s\n", "", "forward", "data", "weights", "forward",
+           "data", "weights", "forward", "data", "weights");
+    for (size_t i = 0; i < sizeof depthwise_layers / sizeof *depthwise_layers; i++)
+        time_layer(&depthwise_layers[i], n);
+}
+
 int main(int argc, char **argv) {
     int n = argc > 1 ? atoi(argv[1]) : 16;
     if (n < 1) {
         fprintf(stderr, "kernels: the batch size must be a number from 1 up, not \"%s\"\n", argv[1]);
         return 2;
     }
+    bool all = argc < 3;
     printf("%s, %s, %d threads, batch %d\n", gr_simd_name(), gr_blas_name(), gr_threads(), n);
     for (double start = now(); now() - start < 0.3;) /* the clock takes a moment to rise */
         time(NULL);
-    printf("%-22s %26s  %26s\n", "", "GFLOP/s", "ms");
-    printf("%-22s %8s %8s %8s  %8s %8s %8s %8s %8s\n", "", "forward", "data", "weights", "forward", "data",
-           "weights", "packing", "model");
-    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
-        time_layer(&layers[i], n);
-    time_streams(n, 112, 64);
-    time_streams(n, 14, 256);
+    if (all || strcmp(argv[2], "convolution") == 0)
+        time_convolutions(n);
+    if (all || strcmp(argv[2], "depthwise") == 0)
+        time_depthwise(n);
+    if (all || strcmp(argv[2], "memory") == 0) {
+        time_streams(n, 112, 64);
+        time_streams(n, 56, 24);
+        time_streams(n, 14, 256);
+    }
     return 0;
 }
