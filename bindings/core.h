@@ -39,6 +39,11 @@
  * core.history(path)                  reads the lines kept there and keeps those to come
  * core.interactive() -> boolean       does somebody type at standard input?
  *
+ * --- processes of their own (bindings/child.c, program only) ---
+ * core.child(list of words) -> text, status, seconds     starts this program with these words and waits: what it wrote to
+ *                                     stdout, its exit status, seconds from its start to its first output (negative: none).
+ *                                     Ctrl-C ends both
+ *
  * --- text and files (bindings/files.c) ---
  * core.json(value [, indent]) -> text     tables with [1] (or marked by core.array) are arrays, keys sorted; a number
  *                                     that is not finite is null; core.null is null
@@ -156,6 +161,13 @@
  *                                     larger than `budget` bytes. Goes into set:batches{features=}, trainer:use(features)
  *                                     and core.evaluate{features=}; freezing or thawing makes it stale
  *   features:layers() -> names; features:bytes() features:photos() features:close()
+ * core.bench(net, {batch=32, training=false}) -> bench    random photos and labels for `graft bench`: inference, or training
+ *                                     of what is not frozen; compiled, and not run yet. net cannot be closed meanwhile
+ *   bench:run()                       one batch forward, or one training step
+ *   bench:profile(on)                 every step of the plan is timed from now on
+ *   bench:steps() -> list of {layer=, kind=, kernel=, absorbed={kinds}, shape=, forward=, backward=|nil}   the latter
+ *                                     {seconds=, runs=, flop=, bytes=}: what was spent, and what a batch has to do at least
+ *   bench:close()
  * core.interval(right, count) -> low, high        Wilson's 95 % interval
  * core.register_layer{kind=, shape=function(shape|shapes, options) -> shape, parameters=list of {name=, shape=, init="uniform"|"he"|
  *             "zeros"|"ones", decays=} or function(shape|shapes, options) -> list, pure=,
@@ -180,6 +192,8 @@ void graft_open_network(lua_State *L);
 void graft_open_weights(lua_State *L);
 void graft_open_data(lua_State *L);
 void graft_open_trainer(lua_State *L);
+void graft_open_bench(lua_State *L);
 void graft_open_repl(lua_State *L);
+void graft_open_child(lua_State *L);
 
 #endif

@@ -83,6 +83,7 @@ static int run(lua_State *L) {
     lua_pushliteral(L, "graft.core");
     lua_call(L, 1, 1);
     graft_open_repl(L);
+    graft_open_child(L);
     lua_pop(L, 1);
     catch_signals(L);
     lua_getglobal(L, "require");

@@ -126,6 +126,7 @@ void gr_plan_free(struct gr_plan *plan) {
     gr_free(plan->trained);
     gr_free(plan->trained_layers);
     gr_free(plan->gradients);
+    gr_free(plan->times);
     gr_free(plan->arena);
     gr_free(plan);
 }

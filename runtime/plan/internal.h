@@ -68,6 +68,12 @@ struct gr_step {
     struct gr_pass pass;
 };
 
+/* What a step took since the profile began: [0] forward, [1] backward. */
+struct gr_step_time {
+    double seconds[2];
+    int64_t runs[2];
+};
+
 struct gr_plan {
     struct gr_network *net;
     struct gr_plan_request request;
@@ -91,7 +97,8 @@ struct gr_plan {
     struct gr_layer **trained_layers;
     float **gradients; /* one a trained parameter */
     int trained_count;
-    int batch; /* photos of the last forward pass; 0 when none can be followed by backward */
+    int batch;                  /* photos of the last forward pass; 0 when none can be followed by backward */
+    struct gr_step_time *times; /* one a step while profiled, else NULL */
 };
 
 /* The passes, in the order in which they run. Each reads what the earlier ones left. */
@@ -101,6 +108,17 @@ void gr_plan_fuse(struct gr_plan *plan);  /* add and activation into the epilogu
 int gr_plan_choose(struct gr_plan *plan); /* a kernel for each step, and its memory */
 int gr_plan_place(struct gr_plan *plan);  /* buffers, lifetimes, offsets, the arena, gradients */
 int gr_plan_bind(struct gr_plan *plan);   /* pointers of every step */
+
+/* Around a step's work in `run`: a branch, and nothing else unless the plan is profiled. */
+double gr_profile_clock(void);
+void gr_profile_add(struct gr_plan *plan, int step, bool backward, double began);
+static inline double gr_profile_begin(const struct gr_plan *plan) {
+    return plan->times ? gr_profile_clock() : 0;
+}
+static inline void gr_profile_end(struct gr_plan *plan, int step, bool backward, double began) {
+    if (plan->times)
+        gr_profile_add(plan, step, backward, began);
+}
 
 /* True when the step's forward pass only feeds what this value's single use reads: it can be absorbed. */
 bool gr_plan_absorbable(const struct gr_plan *plan, int value);

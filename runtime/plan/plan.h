@@ -80,4 +80,30 @@ size_t gr_plan_memory(const struct gr_plan *plan);
  * lr_scale, batch_norm ("fixed", "train" or absent), kernel, source, and cached (false). A new JSON array. */
 cJSON *gr_plan_explain(const struct gr_plan *plan);
 
+/* Times every step from now on (or no longer), from sums of 0; it costs two readings of the clock a step. */
+int gr_plan_profile(struct gr_plan *plan, bool on);
+
+/* One direction of a step: its time since gr_plan_profile, and what it has to do for a full batch at least.
+ */
+struct gr_work {
+    double seconds;
+    int64_t runs;
+    double flop;  /* 2 for each multiply-add of a direct computation, whatever the kernel does instead */
+    double bytes; /* inputs, parameters, outputs and their gradients, each touched once */
+};
+
+struct gr_step_profile {
+    const struct gr_layer *layer;
+    const struct gr_layer
+        *absorbed[3]; /* the norm folded in, the addition and the activation fused; or NULL */
+    const char *kernel;
+    struct gr_shape shape; /* of its output, for one photo */
+    bool has_backward;     /* false: nothing at or below it is trained, and `backward` is all 0 */
+    struct gr_work forward, backward;
+};
+
+/* Step i = 0, 1, ... in the order of the forward pass; false when there are no more. Works without
+ * gr_plan_profile too: then seconds and runs are 0. */
+bool gr_plan_step_profile(const struct gr_plan *plan, int i, struct gr_step_profile *out);
+
 #endif

@@ -173,6 +173,7 @@ int gr_plan_forward(struct gr_plan *plan, int n, const struct gr_stream *stream)
         struct gr_step *step = &plan->steps[i];
         if (step->dropped)
             continue;
+        double began = gr_profile_begin(plan);
         refresh(step);
         step->pass.n = n;
         step->pass.scratch = address(plan, step->scratch_forward);
@@ -180,6 +181,7 @@ int gr_plan_forward(struct gr_plan *plan, int n, const struct gr_stream *stream)
             set_key(step, stream ? stream : &first);
         if (step->layer->kind->forward(&step->pass))
             return fail_in_step(plan, step);
+        gr_profile_end(plan, i, false, began);
     }
     plan->batch = n;
     return GR_OK;
@@ -218,11 +220,13 @@ int gr_plan_backward(struct gr_plan *plan) {
         struct gr_step *step = &plan->steps[i];
         if (step->dropped || !step->backward)
             continue;
+        double began = gr_profile_begin(plan);
         backward_epilogue(step, plan->batch * gr_shape_size(step->geometry.out));
         step->pass.scratch = address(plan, step->scratch_backward);
         bool work = step->want.param_gradient || step->want.input_gradient;
         if (work && step->layer->kind->backward(&step->pass))
             return fail_in_step(plan, step);
+        gr_profile_end(plan, i, true, began);
     }
     plan->batch = 0;
     return GR_OK;

@@ -128,8 +128,9 @@ static int bind_statistics(struct gr_trainer *trainer) {
     return GR_OK;
 }
 
-/* Makes sure that there is a plan for n photos of this shape. */
-static int prepare(struct gr_trainer *trainer, int n, struct gr_shape input) {
+int gr_trainer_prepare(struct gr_trainer *trainer, int n, struct gr_shape input) {
+    if (n < 1)
+        return gr_fail(GR_ERROR_SHAPE, "a training step needs at least one photo");
     bool same = trainer->plan && !gr_plan_stale(trainer->plan) && trainer->input.c == input.c &&
                 trainer->input.h == input.h && trainer->input.w == input.w;
     if (same && n <= trainer->capacity)
@@ -257,9 +258,7 @@ static void apply(struct gr_trainer *trainer) {
 
 int gr_trainer_step(struct gr_trainer *trainer, int n, struct gr_shape input, const float *x, int k,
                     const float *targets, double *loss) {
-    if (n < 1)
-        return gr_fail(GR_ERROR_SHAPE, "a training step needs at least one photo");
-    GR_TRY(prepare(trainer, n, input));
+    GR_TRY(gr_trainer_prepare(trainer, n, input));
     GR_TRY(check_heads(trainer, k));
     keep_statistics(trainer);
     int status = compute(trainer, n, x, k, targets, loss);
@@ -316,6 +315,10 @@ int64_t gr_trainer_steps(const struct gr_trainer *trainer) {
 
 void gr_trainer_set_steps(struct gr_trainer *trainer, int64_t steps) {
     trainer->steps = steps;
+}
+
+struct gr_plan *gr_trainer_plan(const struct gr_trainer *trainer) {
+    return trainer->plan;
 }
 
 struct gr_network *gr_trainer_network(const struct gr_trainer *trainer) {

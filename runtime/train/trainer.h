@@ -34,6 +34,13 @@ void gr_trainer_free(struct gr_trainer *trainer); /* NULL is allowed */
 int gr_trainer_step(struct gr_trainer *trainer, int n, struct gr_shape input, const float *x, int k,
                     const float *targets, double *loss);
 
+/* Compiles what a step on n photos of this shape needs, if that was not done yet; a step does so by itself.
+ */
+int gr_trainer_prepare(struct gr_trainer *trainer, int n, struct gr_shape input);
+/* The plan of the last gr_trainer_prepare or step; NULL before the first. It stays the trainer's, which may
+ * compile another one in any later step. */
+struct gr_plan *gr_trainer_plan(const struct gr_trainer *trainer);
+
 /* From the next step on, x of gr_trainer_step is rows of these features instead of photos (`input` stays the
  * photos' size); NULL: photos again. They stay the caller's, and must not be stale. */
 void gr_trainer_use_features(struct gr_trainer *trainer, const struct gr_features *features);

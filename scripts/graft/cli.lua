@@ -18,16 +18,17 @@ local commands = { -- name, arguments, what it does
    { "embed", "MODEL IMAGES --at LAYER --out FILE.npy", "features of photos" },
    { "inspect", "FILE", "any weights, model, photo, lock, run folder or data folder, explained" },
    { "convert", "IN OUT", "weights between formats" },
+   { "bench", "", "how fast this machine trains: times and memory on random photos" },
    { "help", "[TOPIC]", "this text, a command, or a topic" },
 }
 local later = { -- part of Graft, but not of this version
-   probe = true, export = true, verify = true, pack = true, new = true, bench = true,
+   probe = true, export = true, verify = true, pack = true, new = true,
 }
 
 function cli.usage()
    local rows = {}
    for _, command in ipairs(commands) do
-      rows[#rows + 1] = { "graft " .. command[1] .. " " .. command[2], command[3] }
+      rows[#rows + 1] = { "graft " .. command[1] .. " " .. (command[2] ~= "" and command[2] or "[OPTIONS]"), command[3] }
    end
    rows[#rows + 1] = { "graft -e CHUNK", "runs a line of Lua" }
    rows[#rows + 1] = { "graft", "the prompt" }
@@ -120,8 +121,10 @@ function cli.command_help(name)
          .. " RECIPE --help.  Recipes that come with Graft: graft help recipes"
    elseif command then
       local declared = require("graft.commands." .. name).options
-      return ("usage: graft %s %s%s\n\n%s%s"):format(command[1], command[2], declared and " [OPTIONS]" or "", command[3],
-         declared and "\n" .. options.command_help(declared) or "")
+      local words = command[2] ~= "" and " " .. command[2] or ""
+      local notes = require("graft.commands." .. name).notes
+      return ("usage: graft %s%s%s\n\n%s%s%s"):format(command[1], words, declared and " [OPTIONS]" or "", command[3],
+         declared and "\n" .. options.command_help(declared) or "", notes and "\n\n" .. notes or "")
    end
 end
 

@@ -200,7 +200,7 @@ describe("wrong usage ends with 2", function()
   end)
 
   it("and what is not there yet says so, with 1", function()
-    for _, name in ipairs { "probe", "export", "verify", "pack", "new", "bench" } do
+    for _, name in ipairs { "probe", "export", "verify", "pack", "new" } do
       helpers.refused({ name, "x", "y" }, 1, { "graft " .. name, "not in this version" })
     end
     helpers.refused({ "run", "head_only", "--sandbox" }, 2, "--sandbox is not in this version")

@@ -425,6 +425,82 @@ static void the_same_bits_on_every_run(void **state) {
     }
 }
 
+/* Sums over all steps of a plan. */
+static struct gr_step_profile totals(const struct gr_plan *plan, int *steps, int *backward_steps) {
+    struct gr_step_profile sum = {0}, step;
+    *backward_steps = 0;
+    for (*steps = 0; gr_plan_step_profile(plan, *steps, &step); ++*steps) {
+        struct gr_work *into[] = {&sum.forward, &sum.backward};
+        const struct gr_work *from[] = {&step.forward, &step.backward};
+        for (int i = 0; i < 2; i++) {
+            into[i]->seconds += from[i]->seconds;
+            into[i]->runs += from[i]->runs;
+            into[i]->flop += from[i]->flop;
+            into[i]->bytes += from[i]->bytes;
+        }
+        *backward_steps += step.has_backward;
+        assert_true(step.forward.bytes > 0 && step.kernel != NULL);
+    }
+    return sum;
+}
+
+static void backward(struct gr_plan *plan) {
+    fill(gr_plan_output_gradient(plan, 0), (int64_t)BATCH * CLASSES, 2);
+    if (gr_plan_backward(plan))
+        fail_msg("%s", gr_error()->message);
+}
+
+static void a_profile_times_every_step_of_every_pass(void **state) {
+    (void)state;
+    struct gr_network *net = make_network();
+    struct gr_plan *plan = compile(net, (struct gr_plan_request){.training = true});
+    int steps, back;
+    assert_int_equal(gr_plan_profile(plan, true), GR_OK);
+    for (int run = 0; run < 3; run++) {
+        forward(plan, BATCH);
+        backward(plan);
+    }
+    struct gr_step_profile sum = totals(plan, &steps, &back);
+    assert_true(steps > 10);
+    assert_int_equal(sum.forward.runs, 3 * steps);
+    assert_int_equal(sum.backward.runs, 3 * back);
+    assert_true(sum.forward.seconds > 0 && sum.backward.seconds > 0);
+    assert_int_equal(gr_plan_profile(plan, true), GR_OK); /* from 0 again */
+    sum = totals(plan, &steps, &back);
+    assert_int_equal(sum.forward.runs, 0);
+    assert_int_equal(gr_plan_profile(plan, false), GR_OK);
+    forward(plan, BATCH);
+    sum = totals(plan, &steps, &back);
+    assert_int_equal(sum.forward.runs, 0);
+    assert_true(sum.forward.seconds == 0 && sum.forward.flop > 0);
+    gr_plan_free(plan);
+    gr_network_free(net);
+}
+
+/* The classifier: K x C multiply-adds a photo, 2 operations each, forward; the same for the gradient of its
+ * weights, and of its input where something below is trained. */
+static void work_is_counted_once_a_gradient(void **state) {
+    (void)state;
+    struct gr_network *net = make_network();
+    double fc = 2.0 * BATCH * gr_network_layer(net, "fc")->params[0].tensor.shape[1] * CLASSES;
+    struct gr_step_profile step = {0};
+    int steps, back;
+    struct gr_plan *plan = compile(net, (struct gr_plan_request){.training = true});
+    struct gr_step_profile full = totals(plan, &steps, &back);
+    gr_plan_step_profile(plan, steps - 1, &step);
+    assert_string_equal(step.layer->name, "fc");
+    assert_true(step.forward.flop == fc && step.backward.flop == 2 * fc);
+    gr_plan_free(plan);
+    freeze(net, "*", true);
+    freeze(net, "fc", false);
+    plan = compile(net, (struct gr_plan_request){.training = true});
+    struct gr_step_profile head = totals(plan, &steps, &back);
+    assert_true(head.forward.flop == full.forward.flop && head.backward.flop == fc);
+    assert_int_equal(back, 1);
+    gr_plan_free(plan);
+    gr_network_free(net);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(inference_equals_reference),
@@ -441,6 +517,8 @@ int main(void) {
         cmocka_unit_test(bad_requests_are_refused_with_a_reason),
         cmocka_unit_test(every_failed_allocation_is_survived),
         cmocka_unit_test(the_same_bits_on_every_run),
+        cmocka_unit_test(a_profile_times_every_step_of_every_pass),
+        cmocka_unit_test(work_is_counted_once_a_gradient),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,199 @@
+/* core.bench: a network, random photos and labels, and what runs them again and again: the userdata
+ * "graft.bench". What is timed is the runtime alone, on photos that lie as a loader leaves them. */
+#include <string.h>
+
+#include "arguments.h"
+#include "core.h"
+#include "error.h"
+#include "network.h"
+#include "plan/plan.h"
+#include "state.h"
+#include "tensor/fill.h"
+#include "train/trainer.h"
+
+static const char TYPE[] = "graft.bench";
+
+enum { LABEL_STRIDE = 37 }; /* from one photo's class to the next one's */
+
+struct bench {
+    struct graft_network *network; /* NULL: closed */
+    struct gr_trainer *trainer;    /* NULL: inference */
+    struct gr_plan *plan;          /* of inference, else NULL */
+    struct gr_tensor x, y;         /* [N,H,W,C], [N,K]; made for the first run */
+    int batch;
+};
+
+static struct bench *check(lua_State *L, const char *who) {
+    struct bench *bench = luaL_testudata(L, 1, TYPE);
+    if (!bench || !bench->network)
+        graft_bad_argument(L, who, 1, "the bench", "an open bench of core.bench");
+    graft_no_finalizer(L, who);
+    return bench;
+}
+
+static int bench_collect(lua_State *L) {
+    struct bench *bench = luaL_checkudata(L, 1, TYPE);
+    gr_trainer_free(bench->trainer);
+    gr_plan_free(bench->plan);
+    gr_tensor_release(&bench->x);
+    gr_tensor_release(&bench->y);
+    if (bench->network)
+        bench->network->users--;
+    *bench = (struct bench){0};
+    return 0;
+}
+
+static int bench_close(lua_State *L) {
+    if (!luaL_testudata(L, 1, TYPE))
+        return graft_bad_argument(L, "bench:close", 1, "the bench", "a bench");
+    return graft_in_finalizer(L) ? 0 : bench_collect(L);
+}
+
+/* Random photos, each with one class. */
+static int fill(struct bench *bench, const struct gr_network *net, uint64_t seed) {
+    int64_t photos[] = {bench->batch, net->input.h, net->input.w, net->input.c};
+    int64_t targets[] = {bench->batch, net->output->shape.c};
+    if (bench->y.rank)
+        return GR_OK;
+    GR_TRY(gr_randn(&bench->x, 4, photos, 0, 1, seed, 0));
+    GR_TRY(gr_tensor_create(&bench->y, GR_F32, 2, targets));
+    float *y = gr_tensor_floats(&bench->y);
+    for (int64_t i = 0; i < bench->batch; i++)
+        y[i * targets[1] + i * LABEL_STRIDE % targets[1]] = 1;
+    return GR_OK;
+}
+
+static int prepare(struct bench *bench, struct gr_network *net, bool training, uint64_t seed) {
+    if (!training) {
+        struct gr_layer *outputs[] = {net->output};
+        struct gr_plan_request request = {
+            .capacity = bench->batch, .input = net->input, .outputs = outputs, .output_count = 1};
+        return gr_plan_create(&bench->plan, net, &request);
+    }
+    struct gr_trainer_options options = {
+        /* so small a rate that weights stay near where they began, however often a step runs */
+        .optimizer = {.kind = GR_SGD, .lr = 1e-5f, .momentum = 0.9f},
+        .loss = {.kind = GR_CROSS_ENTROPY},
+        .capacity = bench->batch,
+        .seed = seed,
+    };
+    GR_TRY(gr_trainer_create(&bench->trainer, net, &options));
+    return gr_trainer_prepare(bench->trainer, bench->batch, net->input);
+}
+
+/* core.bench(net, {batch=, training=}) -> bench */
+static int core_bench(lua_State *L) {
+    static const char who[] = "core.bench";
+    static const char *const known[] = {"batch", "training", NULL};
+    struct graft_network *network = graft_change_network(L, 1, who);
+    lua_settop(L, 2);
+    graft_known(L, 2, who, known);
+    if (!network->net->output)
+        return graft_fail(L, GR_ERROR_OPTION, "%s: the network has no classifier", who);
+    int batch = (int)graft_field_integer(L, 2, who, "batch", 32, 1, 1 << 16);
+    bool training = graft_field_boolean(L, 2, who, "training", false);
+    struct bench *bench = lua_newuserdatauv(L, sizeof *bench, 1);
+    *bench = (struct bench){.batch = batch};
+    luaL_setmetatable(L, TYPE);
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, -2, 1);
+    bench->network = network;
+    network->users++;
+    graft_lock(network);
+    graft_check_in(L, graft_unlock(network, prepare(bench, network->net, training, graft_state(L)->seed)),
+                   who);
+    return 1;
+}
+
+static int run(struct bench *bench, uint64_t seed) {
+    struct gr_network *net = bench->network->net;
+    double loss = 0;
+    GR_TRY(fill(bench, net, seed));
+    if (bench->trainer)
+        return gr_trainer_step(bench->trainer, bench->batch, net->input, gr_tensor_floats(&bench->x),
+                               (int)bench->y.shape[1], gr_tensor_floats(&bench->y), &loss);
+    memcpy(gr_plan_input(bench->plan), gr_tensor_floats(&bench->x), gr_tensor_bytes(&bench->x));
+    return gr_plan_forward(bench->plan, bench->batch, NULL);
+}
+
+/* bench:run(): one batch forward, or one training step */
+static int bench_run(lua_State *L) {
+    struct bench *bench = check(L, "bench:run");
+    graft_check(L, graft_poll(L));
+    graft_lock(bench->network);
+    graft_check_in(L, graft_unlock(bench->network, run(bench, graft_state(L)->seed)), "bench:run");
+    return 0;
+}
+
+static struct gr_plan *plan_of(const struct bench *bench) {
+    return bench->trainer ? gr_trainer_plan(bench->trainer) : bench->plan;
+}
+
+/* bench:profile(on): times every step of the plan, or no longer */
+static int bench_profile(lua_State *L) {
+    const struct bench *bench = check(L, "bench:profile");
+    graft_check_in(L, gr_plan_profile(plan_of(bench), lua_toboolean(L, 2)), "bench:profile");
+    return 0;
+}
+
+static void push_work(lua_State *L, const struct gr_work *work) {
+    lua_createtable(L, 0, 4);
+    lua_pushnumber(L, work->seconds);
+    lua_setfield(L, -2, "seconds");
+    lua_pushinteger(L, (lua_Integer)work->runs);
+    lua_setfield(L, -2, "runs");
+    lua_pushnumber(L, work->flop);
+    lua_setfield(L, -2, "flop");
+    lua_pushnumber(L, work->bytes);
+    lua_setfield(L, -2, "bytes");
+}
+
+static void push_absorbed(lua_State *L, const struct gr_step_profile *step) {
+    lua_Integer count = 0;
+    lua_newtable(L);
+    for (size_t i = 0; i < sizeof step->absorbed / sizeof *step->absorbed; i++)
+        if (step->absorbed[i]) {
+            lua_pushstring(L, step->absorbed[i]->kind->name);
+            lua_rawseti(L, -2, ++count);
+        }
+}
+
+/* bench:steps() -> list of {layer=, kind=, kernel=, absorbed={kinds}, shape=, forward=, backward=}, the last
+ * two {seconds=, runs=, flop=, bytes=}; backward is nil where there is none */
+static int bench_steps(lua_State *L) {
+    const struct gr_plan *plan = plan_of(check(L, "bench:steps"));
+    struct gr_step_profile step;
+    lua_newtable(L);
+    for (int i = 0; gr_plan_step_profile(plan, i, &step); i++) {
+        lua_createtable(L, 0, 7);
+        lua_pushstring(L, step.layer->name);
+        lua_setfield(L, -2, "layer");
+        lua_pushstring(L, step.layer->kind->name);
+        lua_setfield(L, -2, "kind");
+        lua_pushstring(L, step.kernel);
+        lua_setfield(L, -2, "kernel");
+        push_absorbed(L, &step);
+        lua_setfield(L, -2, "absorbed");
+        graft_push_shape(L, step.shape);
+        lua_setfield(L, -2, "shape");
+        push_work(L, &step.forward);
+        lua_setfield(L, -2, "forward");
+        if (step.has_backward) {
+            push_work(L, &step.backward);
+            lua_setfield(L, -2, "backward");
+        }
+        lua_rawseti(L, -2, i + 1);
+    }
+    return 1;
+}
+
+void graft_open_bench(lua_State *L) {
+    static const luaL_Reg methods[] = {{"run", bench_run},
+                                       {"profile", bench_profile},
+                                       {"steps", bench_steps},
+                                       {"close", bench_close},
+                                       {NULL, NULL}};
+    graft_class(L, TYPE, methods, bench_collect);
+    lua_pushcfunction(L, core_bench);
+    lua_setfield(L, -2, "bench");
+}
