@@ -96,9 +96,9 @@ sanitize: setup ## every test again with address and undefined-behaviour sanitiz
 		SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined"
 	@BUILD=build-sanitize LUA=$(LUA) SANITIZED="$$($(CC) -print-file-name=libasan.so)" sh tests/run
 
-bench: all $(BENCHES) ## times kernels and training steps; never part of the tests
+bench: all $(BENCHES) ## times kernels, then inference, training steps and the start; never part of the tests
 	@for program in $(BENCHES); do echo "$$program"; $$program || exit 1; done
-	@for script in $(wildcard tests/bench/*.sh); do echo "$$script"; BUILD=$(BUILD) sh $$script || exit 1; done
+	@$(BUILD)/graft bench
 
 fuzz: ## feeds every reader broken files, every function hostile calls (FUZZ_SECONDS each, 30 by default); needs clang
 	@$(MAKE) --no-print-directory fuzzers build-fuzz/graft CC=clang BUILD=build-fuzz OPT="-O1 -g" \

@@ -21,12 +21,15 @@ struct bench {
     struct gr_plan *plan;          /* of inference, else NULL */
     struct gr_tensor x, y;         /* [N,H,W,C], [N,K]; made for the first run */
     int batch;
+    bool busy; /* in a run: a layer written in Lua must not close it or run it again */
 };
 
 static struct bench *check(lua_State *L, const char *who) {
     struct bench *bench = luaL_testudata(L, 1, TYPE);
     if (!bench || !bench->network)
         graft_bad_argument(L, who, 1, "the bench", "an open bench of core.bench");
+    if (bench->busy)
+        graft_fail(L, GR_ERROR_OPTION, "%s: a run is under way", who);
     graft_no_finalizer(L, who);
     return bench;
 }
@@ -44,9 +47,14 @@ static int bench_collect(lua_State *L) {
 }
 
 static int bench_close(lua_State *L) {
-    if (!luaL_testudata(L, 1, TYPE))
+    const struct bench *bench = luaL_testudata(L, 1, TYPE);
+    if (!bench)
         return graft_bad_argument(L, "bench:close", 1, "the bench", "a bench");
-    return graft_in_finalizer(L) ? 0 : bench_collect(L);
+    if (graft_in_finalizer(L))
+        return 0;
+    if (bench->network)
+        check(L, "bench:close");
+    return bench_collect(L);
 }
 
 /* Random photos, each with one class. */
@@ -100,8 +108,13 @@ static int core_bench(lua_State *L) {
     bench->network = network;
     network->users++;
     graft_lock(network);
-    graft_check_in(L, graft_unlock(network, prepare(bench, network->net, training, graft_state(L)->seed)),
-                   who);
+    int status = graft_unlock(network, prepare(bench, network->net, training, graft_state(L)->seed));
+    if (status) {
+        lua_replace(L, 1); /* where closing looks for it */
+        lua_settop(L, 1);
+        bench_collect(L);
+    }
+    graft_check_in(L, status, who);
     return 1;
 }
 
@@ -121,7 +134,10 @@ static int bench_run(lua_State *L) {
     struct bench *bench = check(L, "bench:run");
     graft_check(L, graft_poll(L));
     graft_lock(bench->network);
-    graft_check_in(L, graft_unlock(bench->network, run(bench, graft_state(L)->seed)), "bench:run");
+    bench->busy = true;
+    int status = graft_unlock(bench->network, run(bench, graft_state(L)->seed));
+    bench->busy = false;
+    graft_check_in(L, status, "bench:run");
     return 0;
 }
 

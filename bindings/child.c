@@ -27,13 +27,13 @@ static double now(void) {
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-/* In the new process; it gets a group of its own, so that Ctrl-C at a terminal reaches only the parent, which
- * passes it on. Only what is safe between fork and exec is called here. */
+/* In the new process, which reads nothing; it gets a group of its own, so that Ctrl-C at a terminal reaches
+ * only the parent, which passes it on. Only what is safe between fork and exec is called here. */
 static void become(const char *const *words, int out, pid_t parent) {
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() == parent && dup2(out, STDOUT_FILENO) >= 0) {
-        close(out);
+    int nothing = open("/dev/null", O_RDONLY);
+    if (getppid() == parent && dup2(nothing, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0) {
         execv("/proc/self/exe", (char *const *)words);
     }
     _exit(EXIT_NOT_STARTED);

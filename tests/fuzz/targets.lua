@@ -121,6 +121,8 @@ local core_arguments = {
       schedule = { kind = "one_cycle", warmup = 0.3 }, steps = 10, epoch_steps = 5, clip = 1, batch_size = 2, fit = 1,
       seed = 3, fixed_norms = true }
   end,
+  bench = function() return M.handle(), { batch = 2, training = true } end,
+  child = function() return { "--version" } end,
   evaluate = function()
     return M.handle(), M.set(), { batch_size = 2, loss = { kind = "mse" }, heads = true, size = 8,
       progress = function() end }
@@ -270,6 +272,9 @@ local function stepped()
   return trainer
 end
 methods_of(stepped, "stepped", { logits = function() return 2 end, step = function() return M.x(), { "ants", "bees" } end })
+methods_of(function() return core.bench(M.handle(), { batch = 2, training = true }) end, "bench", {
+  profile = function() return true end,
+})
 methods_of(M.dataset, "dataset", {
   set = function() return "val" end, counts = function() return "train" end, with = M.set,
 })

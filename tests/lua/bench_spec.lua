@@ -1,5 +1,5 @@
 -- `graft bench`: what it reports, not how fast anything is.
-require "graft"
+local graft = require "graft"
 local core = require "graft.core"
 local helpers = require "helpers"
 
@@ -105,5 +105,63 @@ describe("graft bench", function()
       while [ $(children) = 0 ] && [ $n -lt 500 ]; do sleep 0.02; n=$((n + 1)); done
       children; kill -INT $pid; wait $pid; echo $?; children; tail -n 1 err]]):format(helpers.root, helpers.program))
     assert.equal("1\n130\n0\ngraft: interrupted", text)
+  end)
+end)
+
+describe("core.bench", function()
+  -- A network whose middle calls a function of the test's.
+  local function meddled(what)
+    local own = graft.nn.layer { kind = "meddling", pure = true, forward = function(x)
+      what()
+      return x * 1
+    end, backward = function(gy) return gy * 1 end }
+    local net = graft.nn.network { name = "small", input = { 3, 8, 8 }, classes = { "ants", "bees" }, head = "fc",
+      build = function(x)
+        return x:conv2d("conv1", { out = 4, kernel = 3 }):apply("own", own):global_avg_pool():linear("fc", { out = 2 })
+      end }
+    return require("graft.network").handle(net, "test")
+  end
+
+  it("cannot be closed, run or asked by a layer while it runs", function()
+    for _, training in ipairs { false, true } do
+      local bench, calls = nil, 0
+      bench = core.bench(meddled(function()
+        for _, method in ipairs { "close", "run", "profile", "steps" } do
+          local err = assert.error_matches(function() bench[method](bench) end, "bench:" .. method .. ": a run is under way")
+          assert.is_true(core.is_error(err))
+          calls = calls + 1
+        end
+      end), { batch = 2, training = training })
+      bench:run()
+      assert.is_true(calls >= 4)
+      bench:close()
+      bench:close()
+      assert.error_matches(function() bench:run() end, "must be an open bench")
+    end
+  end)
+
+  it("holds its network open, and lets it go when it fails or ends", function()
+    local net = meddled(function() end)
+    local bench = core.bench(net, { batch = 2, training = true })
+    assert.error(function() net:close() end)
+    bench:close()
+    core.memory(core.memory().live + 1000)
+    assert.error(function() core.bench(net, { batch = 2000 }) end)
+    core.memory(0)
+    net:close()
+    assert.error(function() core.bench(net, { batch = 2 }) end)
+  end)
+
+  it("goes on after a run that failed", function()
+    local fails = true
+    local bench <close> = core.bench(meddled(function()
+      if fails then
+        error("on purpose", 0)
+      end
+    end), { batch = 2 })
+    assert.error_matches(function() bench:run() end, "on purpose")
+    fails = false
+    bench:run()
+    assert.is_true(bench:steps()[1].forward.flop > 0)
   end)
 end)
