@@ -362,6 +362,28 @@ static void test_memory_runs_out(void **state) {
     gr_network_free(net);
 }
 
+static void test_prepared_before_the_first_step(void **state) {
+    struct gr_network *net = small_network(1);
+    struct gr_trainer *trainer = start(net);
+    (void)state;
+    assert_null(gr_trainer_plan(trainer));
+    assert_int_equal(gr_trainer_prepare(trainer, 0, input), GR_ERROR_SHAPE);
+    WORKS(gr_trainer_prepare(trainer, N, input));
+    struct gr_plan *plan = gr_trainer_plan(trainer);
+    assert_non_null(plan);
+    size_t blocks = gr_memory().blocks;
+    double prepared = step(trainer);
+    assert_ptr_equal(gr_trainer_plan(trainer), plan);
+    assert_int_equal(gr_memory().blocks, blocks); /* nothing was left for the step to make */
+    gr_trainer_free(trainer);
+    gr_network_free(net);
+    net = small_network(1);
+    trainer = start(net);
+    assert_true(step(trainer) == prepared);
+    gr_trainer_free(trainer);
+    gr_network_free(net);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_frozen_prefix),
@@ -379,6 +401,7 @@ int main(void) {
         cmocka_unit_test(test_fixed_norms),
         cmocka_unit_test(test_wrong_targets),
         cmocka_unit_test(test_memory_runs_out),
+        cmocka_unit_test(test_prepared_before_the_first_step),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }
