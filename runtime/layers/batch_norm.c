@@ -47,7 +47,7 @@ static bool uses_batch(const struct gr_layer *layer, bool training) {
 }
 
 /* With batch statistics, backward needs the input for both gradients; with fixed ones, only for weight's.
- * saved: mean and 1/std of the batch. scratch: two numbers a channel. */
+ * saved: scale and shift, then mean and 1/std of the batch. scratch: a number a channel. */
 static void batch_norm_needs(const struct gr_layer *layer, const struct gr_geometry *geometry,
                              const struct gr_want *want, int kernel, struct gr_needs *out) {
     const struct batch_norm_options *o = layer->options;
@@ -56,8 +56,8 @@ static void batch_norm_needs(const struct gr_layer *layer, const struct gr_geome
     bool keep = batch ? want->param_gradient || want->input_gradient : want->param_gradient && o->affine;
     (void)kernel;
     out->keep = keep ? GR_KEEP_INPUTS : GR_KEEP_NOTHING;
-    out->saved = batch ? 2 * channels * sizeof(float) : 0;
-    out->scratch = 2 * channels * sizeof(float);
+    out->saved = (batch ? 4 : 2) * channels * sizeof(float);
+    out->scratch = channels * sizeof(float);
 }
 
 /* scale = weight / sqrt(variance + eps), shift = bias - mean * scale. */
@@ -103,11 +103,11 @@ static int batch_norm_forward(const struct gr_pass *pass) {
     const struct batch_norm_options *o = layer->options;
     struct gr_shape shape = pass->geometry->out;
     int64_t rows = gr_pass_rows(pass, shape);
-    float *scale = pass->scratch, *shift = scale + shape.c;
+    float *scale = pass->saved, *shift = scale + shape.c;
     if (!uses_batch(layer, pass->training)) {
         batch_norm_affine(layer, scale, shift);
     } else {
-        float *mean = pass->saved, *spread = mean + shape.c; /* the variance, at the end 1 / std */
+        float *mean = shift + shape.c, *spread = mean + shape.c; /* the variance, at the end 1 / std */
         if (rows < 2)
             return gr_fail(
                 GR_ERROR_DATA,
@@ -119,7 +119,7 @@ static int batch_norm_forward(const struct gr_pass *pass) {
         for (int c = 0; c < shape.c; c++)
             spread[c] = (float)(1.0 / sqrt((double)spread[c] + o->eps));
     }
-    gr_scale_shift(rows, shape.c, pass->x[0], scale, shift, pass->y);
+    gr_norm_apply(rows, shape.c, pass->x[0], scale, shift, pass->epilogue, pass->y);
     return GR_OK;
 }
 
@@ -127,30 +127,45 @@ static int batch_norm_backward(const struct gr_pass *pass) {
     const struct gr_layer *layer = pass->layer;
     const struct batch_norm_options *o = layer->options;
     struct gr_shape shape = pass->geometry->out;
-    int64_t rows = gr_pass_rows(pass, shape);
-    const float *weight = gr_layer_floats(layer, "weight"), *x = pass->x[0];
-    float *gweight = o->affine ? gr_pass_gradient(pass, 0) : NULL;
-    float *gbias = o->affine ? gr_pass_gradient(pass, 1) : NULL;
+    const float *scale = pass->saved, *shift = scale + shape.c;
+    struct gr_norm_fusion norm = {.rows = gr_pass_rows(pass, shape),
+                                  .c = shape.c,
+                                  .x = pass->x[0],
+                                  .weight = gr_layer_floats(layer, "weight"),
+                                  .activation = pass->epilogue->activation,
+                                  .a = pass->epilogue->a,
+                                  .kept = pass->y,
+                                  .scale = scale,
+                                  .shift = shift,
+                                  .gy = pass->gy,
+                                  .gresidual = pass->gresidual,
+                                  .accumulate_residual = pass->accumulate_residual,
+                                  .gx = pass->gx[0],
+                                  .accumulate = pass->accumulate[0],
+                                  .gweight = o->affine ? gr_pass_gradient(pass, 0) : NULL,
+                                  .gbias = o->affine ? gr_pass_gradient(pass, 1) : NULL};
     if (uses_batch(layer, pass->training)) {
-        const float *mean = pass->saved;
-        gr_batch_norm_backward(rows, shape.c, x, mean, mean + shape.c, weight, pass->gy, pass->gx[0],
-                               pass->accumulate[0], gweight, gbias);
-        return GR_OK;
+        norm.mean = shift + shape.c;
+        norm.inverse_std = norm.mean + shape.c;
+    } else {
+        const float *variance = gr_layer_floats(layer, "running_var");
+        float *inverse_std = pass->scratch;
+        for (int c = 0; c < shape.c; c++)
+            inverse_std[c] = (float)(1.0 / sqrt((double)variance[c] + o->eps));
+        norm.fixed = true;
+        norm.mean = gr_layer_floats(layer, "running_mean");
+        norm.inverse_std = inverse_std;
+        if (!norm.gweight) /* the input was not kept; the kernel multiplies what it reads instead by 0 */
+            norm.x = pass->gy;
     }
-    /* Without a gradient of weight the input was not kept; the kernel then multiplies what it reads by 0. */
-    const float *variance = gr_layer_floats(layer, "running_var"), *values = gweight ? x : pass->gy;
-    float *inverse_std = pass->scratch;
-    for (int c = 0; c < shape.c; c++)
-        inverse_std[c] = (float)(1.0 / sqrt((double)variance[c] + o->eps));
-    gr_fixed_norm_backward(rows, shape.c, values, gr_layer_floats(layer, "running_mean"), inverse_std, weight,
-                           pass->gy, pass->gx[0], pass->accumulate[0], gweight, gbias);
+    gr_norm_backward_fused(&norm);
     return GR_OK;
 }
 
 const struct gr_layer_kind gr_layer_batch_norm = {
     .name = "batch_norm",
     .summary = "batch normalisation; weight, bias, running_mean and running_var [C]",
-    .traits = GR_TRAIT_IMPURE | GR_TRAIT_INPLACE,
+    .traits = GR_TRAIT_IMPURE | GR_TRAIT_INPLACE | GR_TRAIT_EPILOGUE | GR_TRAIT_EPILOGUE_BACKWARD,
     .inputs_min = 1,
     .inputs_max = 1,
     .options_size = sizeof(struct batch_norm_options),

@@ -163,7 +163,7 @@ static int64_t conv2d_multiply_adds(const struct gr_layer *layer, const struct g
 const struct gr_layer_kind gr_layer_conv2d = {
     .name = "conv2d",
     .summary = "2-D convolution; weight [out, in/groups, kH, kW], bias [out]",
-    .traits = GR_TRAIT_EPILOGUE,
+    .traits = GR_TRAIT_EPILOGUE | GR_TRAIT_SCALED,
     .inputs_min = 1,
     .inputs_max = 1,
     .options_size = sizeof(struct conv2d_options),

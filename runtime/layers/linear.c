@@ -117,7 +117,7 @@ static int64_t linear_multiply_adds(const struct gr_layer *layer, const struct g
 const struct gr_layer_kind gr_layer_linear = {
     .name = "linear",
     .summary = "y = W x + b on a flat input; weight [out, in], bias [out]",
-    .traits = GR_TRAIT_EPILOGUE,
+    .traits = GR_TRAIT_EPILOGUE | GR_TRAIT_SCALED,
     .inputs_min = 1,
     .inputs_max = 1,
     .options_size = sizeof(struct linear_options),

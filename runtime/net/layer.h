@@ -120,25 +120,34 @@ struct gr_pass {
     const float *const *x; /* inputs, [n,h,w,c]; NULL in backward when not kept */
     float *y;              /* output; in backward NULL when not kept */
     const float *packed;   /* what `pack` made, or NULL */
-    const struct gr_epilogue
-        *epilogue; /* for kinds with GR_TRAIT_EPILOGUE; its bias is the layer's own (folded) */
+    const struct gr_epilogue *
+        epilogue; /* for kinds with GR_TRAIT_EPILOGUE; its bias is the layer's own (folded), NULL for norms */
     void *saved, *scratch;
     const uint32_t *key; /* four words: the random stream of this layer and step */
     /* backward only */
     const float *gy;        /* gradient of the output */
     float *const *gx;       /* gradient of each input; an entry is NULL when not wanted */
     const bool *accumulate; /* for each input: add to gx instead of overwriting it */
+    /* with GR_TRAIT_EPILOGUE_BACKWARD: gradient of the epilogue's residual, NULL when not wanted; may be gy
+     */
+    float *gresidual;
+    bool accumulate_residual;
     float *const *gp; /* gradient of each parameter in file layout, overwritten; NULL entries: not wanted */
 };
 
 enum gr_trait {
-    GR_TRAIT_EPILOGUE = 1, /* forward applies pass->epilogue, pack multiplies by a scale per output channel */
+    GR_TRAIT_EPILOGUE = 1, /* forward applies pass->epilogue */
     GR_TRAIT_INPLACE = 2,  /* forward may write y over x[0], backward gx[0] over gy */
     GR_TRAIT_IMPURE =
         4, /* in training mode the output depends on more than inputs and parameters, or on the batch */
     GR_TRAIT_MAIN_THREAD = 8, /* calls back into the program that embeds the runtime */
     GR_TRAIT_IDENTITY = 16,   /* in inference it passes its input on (dropout); a plan leaves it out */
     GR_TRAIT_ADD = 32,        /* y = x[0] + x[1]: can become the residual of an epilogue */
+    GR_TRAIT_SCALED =
+        64, /* pack multiplies by a scale per output channel: a norm behind it can be folded in */
+    GR_TRAIT_EPILOGUE_BACKWARD =
+        128, /* backward undoes the epilogue itself: pass->gy is the gradient of its result.
+                Where the inputs are kept and nothing is added, it needs no output */
 };
 
 struct gr_layer_kind {

@@ -33,7 +33,9 @@ int gr_plan_choose(struct gr_plan *plan) {
         step->want.folded = step->norm != NULL;
         if (step->layer->kind->needs)
             step->layer->kind->needs(step->layer, &step->geometry, &step->want, step->kernel, &step->needs);
-        if (step->backward && step->activation)
+        bool again = (step->layer->kind->traits & GR_TRAIT_EPILOGUE_BACKWARD) && !step->add &&
+                     (step->needs.keep & GR_KEEP_INPUTS);
+        if (step->backward && step->activation && !again)
             step->needs.keep |= GR_KEEP_OUTPUT; /* its derivative is had from the output */
     }
     return GR_OK;

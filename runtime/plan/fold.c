@@ -20,7 +20,7 @@ void gr_plan_fold(struct gr_plan *plan) {
         if (!norm->layer->kind->affine || norm->want.training || !gr_plan_absorbable(plan, norm->inputs[0]))
             continue;
         struct gr_step *maker = &plan->steps[plan->values[norm->inputs[0]].step];
-        bool plain = maker->layer->kind->traits & GR_TRAIT_EPILOGUE && !maker->norm;
+        bool plain = maker->layer->kind->traits & GR_TRAIT_SCALED && !maker->norm;
         if (!plain || maker->want.param_gradient)
             continue;
         maker->norm = norm->layer;

@@ -2,7 +2,8 @@
  * activation.
  *
  * An addition goes to the operand that is computed last; the other one becomes its residual. An activation
- * that takes part in the backward pass is fused only if its derivative can be had from its output. */
+ * that takes part in the backward pass is fused only if its derivative can be had from its output, or if the
+ * layer before it computes its input again. */
 #include "plan/internal.h"
 
 #include "kernels/elementwise.h"
@@ -37,7 +38,9 @@ static void fuse_activation(struct gr_plan *plan, struct gr_step *step) {
         return;
     float a = 0;
     enum gr_activation f = step->layer->kind->activation(step->layer, &a);
-    if (maker->backward && !gr_activation_from_output(f))
+    bool again =
+        (maker->layer->kind->traits & GR_TRAIT_EPILOGUE_BACKWARD) && !maker->add && maker->want.training;
+    if (maker->backward && !gr_activation_from_output(f) && !again)
         return;
     maker->activation = step->layer;
     maker->epilogue.activation = f;

@@ -168,12 +168,18 @@ static void merge_in_place(struct gr_plan *plan) {
     }
     for (int i = plan->step_count - 1; i >= 0; i--) {
         struct gr_step *step = &plan->steps[i];
-        bool wanted = !step->dropped && step->backward && plan->values[step->inputs[0]].gradient;
-        if (!wanted || step->accumulate[0] || step->residual != GR_NONE ||
-            !(step->layer->kind->traits & GR_TRAIT_INPLACE))
+        if (step->dropped || !step->backward)
             continue;
-        merge(plan, plan->values[step->output].grad, plan->values[step->inputs[0]].grad,
-              backward_time(plan, i));
+        bool residual = step->residual != GR_NONE && plan->values[step->residual].gradient;
+        bool inplace = plan->values[step->inputs[0]].gradient && !step->accumulate[0] &&
+                       (step->layer->kind->traits & GR_TRAIT_INPLACE);
+        int to = step->inputs[0];
+        if (residual) { /* the residual's gradient is the output's, behind the activation */
+            to = step->residual;
+            inplace = !step->residual_accumulate && (step->layer->kind->traits & GR_TRAIT_EPILOGUE_BACKWARD);
+        }
+        if (inplace)
+            merge(plan, plan->values[step->output].grad, plan->values[to].grad, backward_time(plan, i));
     }
 }
 

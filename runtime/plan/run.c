@@ -37,7 +37,7 @@ static int bind_weights(struct gr_plan *plan, struct gr_step *step) {
         return GR_OK;
     }
     const struct gr_param *bias = gr_layer_param(step->layer, "bias");
-    if (step->layer->kind->traits & GR_TRAIT_EPILOGUE)
+    if (step->layer->kind->traits & GR_TRAIT_SCALED)
         step->epilogue.bias = bias ? gr_tensor_floats(&bias->tensor) : NULL;
     return GR_OK;
 }
@@ -78,6 +78,8 @@ static int bind_step(struct gr_plan *plan, struct gr_step *step) {
                                   .gy = step->gy,
                                   .gx = step->gx,
                                   .accumulate = step->accumulate,
+                                  .gresidual = step->residual_gradient,
+                                  .accumulate_residual = step->residual_accumulate,
                                   .gp = step->gp};
     return GR_OK;
 }
@@ -176,6 +178,7 @@ int gr_plan_forward(struct gr_plan *plan, int n, const struct gr_stream *stream)
         double began = gr_profile_begin(plan);
         refresh(step);
         step->pass.n = n;
+        step->pass.y = step->y;
         step->pass.scratch = address(plan, step->scratch_forward);
         if (step->want.training && (step->layer->kind->traits & GR_TRAIT_IMPURE))
             set_key(step, stream ? stream : &first);
@@ -201,6 +204,8 @@ const float *gr_plan_input_gradient(const struct gr_plan *plan) {
 
 /* The way back through what was fused, in reverse: activation, then the residual gets its share. */
 static void backward_epilogue(struct gr_step *step, int64_t count) {
+    if (step->layer->kind->traits & GR_TRAIT_EPILOGUE_BACKWARD)
+        return;
     if (step->activation)
         gr_activation_backward(step->epilogue.activation, step->epilogue.a, count, step->y, step->gy,
                                step->gy, false);
@@ -222,8 +227,10 @@ int gr_plan_backward(struct gr_plan *plan) {
             continue;
         double began = gr_profile_begin(plan);
         backward_epilogue(step, plan->batch * gr_shape_size(step->geometry.out));
+        step->pass.y = step->needs.keep & GR_KEEP_OUTPUT ? step->y : NULL;
         step->pass.scratch = address(plan, step->scratch_backward);
-        bool work = step->want.param_gradient || step->want.input_gradient;
+        bool work = step->want.param_gradient || step->want.input_gradient ||
+                    (step->layer->kind->traits & GR_TRAIT_EPILOGUE_BACKWARD);
         if (work && step->layer->kind->backward(&step->pass))
             return fail_in_step(plan, step);
         gr_profile_end(plan, i, true, began);
