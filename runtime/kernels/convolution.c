@@ -44,10 +44,18 @@ size_t gr_convolution_scratch(enum gr_convolution_kernel kernel, const struct gr
     return most * sizeof(float);
 }
 
+bool gr_convolution_streams(enum gr_convolution_kernel kernel) {
+    return kernels[kernel]->partials != NULL;
+}
+
+int64_t gr_convolution_partials(enum gr_convolution_kernel kernel, const struct gr_convolution *conv, int n) {
+    return kernels[kernel]->partials(conv, n);
+}
+
 void gr_convolution_forward(enum gr_convolution_kernel kernel, const struct gr_convolution *conv, int n,
-                            const float *x, const float *packed, const struct gr_epilogue *epilogue, float *y,
-                            void *scratch) {
-    kernels[kernel]->forward(conv, n, x, packed, epilogue, y, scratch);
+                            const float *x, const struct gr_prologue *prologue, const float *packed,
+                            const struct gr_epilogue *epilogue, float *y, void *scratch) {
+    kernels[kernel]->forward(conv, n, x, prologue, packed, epilogue, y, scratch);
 }
 
 void gr_convolution_backward_data(enum gr_convolution_kernel kernel, const struct gr_convolution *conv, int n,
@@ -57,9 +65,9 @@ void gr_convolution_backward_data(enum gr_convolution_kernel kernel, const struc
 }
 
 void gr_convolution_backward_weights(enum gr_convolution_kernel kernel, const struct gr_convolution *conv,
-                                     int n, const float *x, const float *gy, float *gw, float *gb,
-                                     void *scratch) {
-    kernels[kernel]->backward_weights(conv, n, x, gy, gw, scratch);
+                                     int n, const float *x, const struct gr_prologue *prologue,
+                                     const float *gy, float *gw, float *gb, void *scratch) {
+    kernels[kernel]->backward_weights(conv, n, x, prologue, gy, gw, scratch);
     if (gb)
         gr_channel_sum((int64_t)n * conv->oh * conv->ow, conv->k, gy, gb);
 }

@@ -45,10 +45,15 @@ void gr_convolution_pack(enum gr_convolution_kernel kernel, const struct gr_conv
 /* Bytes of scratch that any of the three passes needs for up to `n` photos at the present thread count. */
 size_t gr_convolution_scratch(enum gr_convolution_kernel kernel, const struct gr_convolution *conv, int n);
 
-/* y[n,oh,ow,k] = epilogue(conv(x[n,h,w,c])). */
+/* Whether a kernel takes prologues and gives statistics; and, then, how many partial sums (norm.h) a forward
+ * pass over exactly `n` photos makes. */
+bool gr_convolution_streams(enum gr_convolution_kernel kernel);
+int64_t gr_convolution_partials(enum gr_convolution_kernel kernel, const struct gr_convolution *conv, int n);
+
+/* y[n,oh,ow,k] = epilogue(conv(prologue(x[n,h,w,c]))). prologue may be NULL. */
 void gr_convolution_forward(enum gr_convolution_kernel kernel, const struct gr_convolution *conv, int n,
-                            const float *x, const float *packed, const struct gr_epilogue *epilogue, float *y,
-                            void *scratch);
+                            const float *x, const struct gr_prologue *prologue, const float *packed,
+                            const struct gr_epilogue *epilogue, float *y, void *scratch);
 
 /* gx[n,h,w,c] = (accumulate ? gx : 0) + the gradient with respect to x, given gy[n,oh,ow,k]. */
 void gr_convolution_backward_data(enum gr_convolution_kernel kernel, const struct gr_convolution *conv, int n,
@@ -59,7 +64,7 @@ void gr_convolution_backward_data(enum gr_convolution_kernel kernel, const struc
  * likewise, NULL when there is no bias. Sums over photos and pixels are cut into blocks that depend on n and
  * the geometry alone, so the result does not depend on the number of threads. */
 void gr_convolution_backward_weights(enum gr_convolution_kernel kernel, const struct gr_convolution *conv,
-                                     int n, const float *x, const float *gy, float *gw, float *gb,
-                                     void *scratch);
+                                     int n, const float *x, const struct gr_prologue *prologue,
+                                     const float *gy, float *gw, float *gb, void *scratch);
 
 #endif

@@ -210,8 +210,10 @@ static void run(struct depthwise *d, float *scratch) {
         gr_parallel(gr_pieces(d->strips, d->run), strips_chunk, d);
 }
 
-static void forward(const struct gr_convolution *conv, int n, const float *x, const float *packed,
+static void forward(const struct gr_convolution *conv, int n, const float *x,
+                    const struct gr_prologue *prologue, const float *packed,
                     const struct gr_epilogue *epilogue, float *y, float *scratch) {
+    (void)prologue;
     struct depthwise d = {.conv = conv,
                           .n = n,
                           .rows = conv->oh,
@@ -335,8 +337,9 @@ static void sum_chunk(void *context, int64_t chunk, int worker) {
     }
 }
 
-static void backward_weights(const struct gr_convolution *conv, int n, const float *x, const float *gy,
-                             float *gw, float *scratch) {
+static void backward_weights(const struct gr_convolution *conv, int n, const float *x,
+                             const struct gr_prologue *prologue, const float *gy, float *gw, float *scratch) {
+    (void)prologue;
     size_t zeros = gr_whole_lines((size_t)conv->c);
     struct gradient g = {.d = {.conv = conv,
                                .kernels = gr_depthwise_kernels(),

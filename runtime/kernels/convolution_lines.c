@@ -56,7 +56,8 @@ size_t gr_lines_floats(const struct gr_lines *lines) {
 }
 
 /* One framed row: `from` is the photo's row, or NULL for zeros. */
-static void fill_row(const struct gr_lines *l, const float *from, float *to) {
+static void fill_row(const struct gr_lines *l, const float *from, const struct gr_prologue *prologue,
+                     float *to) {
     size_t before = (size_t)l->before * (size_t)l->channels,
            all = (size_t)l->frame_columns * (size_t)l->channels;
     size_t inside = from ? (size_t)l->columns.inputs * (size_t)l->channels : 0;
@@ -65,24 +66,28 @@ static void fill_row(const struct gr_lines *l, const float *from, float *to) {
         return;
     }
     memset(to, 0, before * sizeof *to);
-    memcpy(to + before, from, inside * sizeof *to);
+    if (prologue)
+        gr_tile_kernels()->prologue(l->columns.inputs, l->channels, from, prologue, to + before);
+    else
+        memcpy(to + before, from, inside * sizeof *to);
     memset(to + before + inside, 0, (all - before - inside) * sizeof *to);
 }
 
 static void fill_frame(const struct gr_lines *l, int photo, int line, int lines, const float *x,
-                       float *frame) {
+                       const struct gr_prologue *prologue, float *frame) {
     int first = l->rows.in_first + line * l->rows.in_step, count = rows_read(&l->rows, lines);
     int64_t x_row = (int64_t)l->columns.inputs * l->channels,
             frame_row = (int64_t)l->frame_columns * l->channels;
     for (int i = 0; i < count; i++) {
         int row = first + i;
         bool inside = row >= 0 && row < l->rows.inputs;
-        fill_row(l, inside ? x + ((int64_t)photo * l->rows.inputs + row) * x_row : NULL,
+        fill_row(l, inside ? x + ((int64_t)photo * l->rows.inputs + row) * x_row : NULL, prologue,
                  frame + i * frame_row);
     }
 }
 
-struct gr_lines_view gr_lines_open(const struct gr_lines *l, int64_t chunk, const float *x, float *frames) {
+struct gr_lines_view gr_lines_open(const struct gr_lines *l, int64_t chunk, const float *x,
+                                   const struct gr_prologue *prologue, float *frames) {
     const struct gr_axis *rows = &l->rows, *columns = &l->columns;
     struct gr_lines_view v = {.photo = (int)(chunk / l->parts) * l->photos,
                               .line = (int)(chunk % l->parts) * l->lines};
@@ -92,7 +97,7 @@ struct gr_lines_view gr_lines_open(const struct gr_lines *l, int64_t chunk, cons
     int64_t column = (int64_t)(columns->in_first + (l->framed ? l->before : 0)) * l->channels;
     if (l->framed) {
         for (int i = 0; i < v.photos; i++)
-            fill_frame(l, v.photo + i, v.line, v.lines, x, frames + i * l->frame_floats);
+            fill_frame(l, v.photo + i, v.line, v.lines, x, prologue, frames + i * l->frame_floats);
         v.x = frames + column;
         v.x_photo = l->frame_floats;
     } else {

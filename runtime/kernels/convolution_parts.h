@@ -53,12 +53,16 @@ struct gr_convolution_passes {
     size_t (*packed)(const struct gr_convolution *conv);
     void (*pack)(const struct gr_convolution *conv, const float *weights, const float *scale, float *packed);
     size_t (*scratch)(const struct gr_convolution *conv, int n);
-    void (*forward)(const struct gr_convolution *conv, int n, const float *x, const float *packed,
+    /* Partial sums that forward makes of its results; NULL: the kernel has neither statistics nor prologues.
+     */
+    int64_t (*partials)(const struct gr_convolution *conv, int n);
+    void (*forward)(const struct gr_convolution *conv, int n, const float *x,
+                    const struct gr_prologue *prologue, const float *packed,
                     const struct gr_epilogue *epilogue, float *y, float *scratch);
     void (*backward_data)(const struct gr_convolution *conv, int n, const float *gy, const float *packed,
                           float *gx, bool accumulate, float *scratch);
-    void (*backward_weights)(const struct gr_convolution *conv, int n, const float *x, const float *gy,
-                             float *gw, float *scratch);
+    void (*backward_weights)(const struct gr_convolution *conv, int n, const float *x,
+                             const struct gr_prologue *prologue, const float *gy, float *gw, float *scratch);
 };
 
 extern const struct gr_convolution_passes gr_convolution_depthwise;

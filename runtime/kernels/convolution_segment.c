@@ -5,6 +5,7 @@
 #include "base/threads.h"
 #include "kernels/convolution_segment.h"
 #include "kernels/elementwise.h"
+#include "kernels/norm.h"
 #include "kernels/tables.h"
 
 enum {
@@ -78,8 +79,10 @@ struct product {
     float *y;
     int y_rows, y_columns; /* of the photo that is written */
     bool accumulate;
+    const struct gr_prologue *prologue;
     const struct gr_epilogue *epilogue;
     enum gr_activation activation; /* that the tiles apply */
+    bool frame;                    /* needs one even where nothing hangs over */
     struct gr_lines lines;
     int panels, pieces, each; /* panels of a group, pieces that they are cut into, panels of a piece */
     float *scratch;
@@ -94,7 +97,7 @@ static void cut(struct product *p) {
     double a_pixel = (double)p->rows.taps * p->columns.taps * p->inner * p->outer * p->groups;
     int64_t least = (int64_t)(WORK / (a_pixel + 1)) + 1;
     some = some > least ? some : least < PIXELS ? least : PIXELS;
-    p->lines = gr_lines_cut(&p->rows, &p->columns, p->inner * p->groups, p->n, some, READ_FLOATS, false);
+    p->lines = gr_lines_cut(&p->rows, &p->columns, p->inner * p->groups, p->n, some, READ_FLOATS, p->frame);
     int64_t chunks = gr_lines_chunks(&p->lines), all = (int64_t)p->groups * p->panels;
     double work = a_pixel * (double)pixels;
     p->pieces = 1;
@@ -139,7 +142,7 @@ static void fill_pixels(const struct product *p, const struct gr_lines_view *v, 
 
 /* One panel of one group over all pixels. */
 static void panel_product(const struct product *p, const struct gr_lines_view *v, const struct pixels *pixels,
-                          int group, int panel) {
+                          int group, int panel, float *statistics, bool first) {
     int taps = p->rows.taps * p->columns.taps, memory, width = gr_tile_kernels()->width;
     int rest = p->outer - panel * width, channel = group * p->outer + panel * width;
     bool run = p->groups == 1 && p->columns.tap_stride == 1; /* a kernel row is one segment */
@@ -163,7 +166,10 @@ static void panel_product(const struct product *p, const struct gr_lines_view *v
         t.a = p->epilogue->a;
         residual = p->epilogue->residual;
     }
+    t.statistics = statistics ? statistics + channel : NULL;
+    t.statistics_step = (int64_t)p->outer * p->groups;
     for (int i = 0; i < pixels->count; i += GR_TILE_ROWS) {
+        t.first = first && i == 0;
         t.count = pixels->count - i < GR_TILE_ROWS ? pixels->count - i : GR_TILE_ROWS;
         for (int r = 0; r < GR_TILE_ROWS; r++) {
             int at = i + (r < t.count ? r : t.count - 1);
@@ -177,16 +183,23 @@ static void panel_product(const struct product *p, const struct gr_lines_view *v
 
 static void product_chunk(void *context, int64_t chunk, int worker) {
     const struct product *p = context;
-    struct gr_lines_view v =
-        gr_lines_open(&p->lines, chunk / p->pieces, p->x, p->scratch + (size_t)worker * p->worker_floats);
+    struct gr_lines_view v = gr_lines_open(&p->lines, chunk / p->pieces, p->x, p->prologue,
+                                           p->scratch + (size_t)worker * p->worker_floats);
     int first = (int)(chunk % p->pieces) * p->each, all = p->groups * p->panels;
     int last = first + p->each < all ? first + p->each : all;
     int64_t count = (int64_t)v.photos * v.lines * p->columns.outputs;
+    float *statistics = p->epilogue ? p->epilogue->statistics : NULL;
     struct pixels pixels;
+    if (statistics) {
+        statistics += chunk / p->pieces * (int64_t)gr_statistics_floats(p->outer * p->groups);
+        if (first == 0)
+            statistics[0] = (float)count;
+        statistics += GR_STATISTICS_HEAD;
+    }
     for (int64_t from = 0; from < count; from += PIXELS) {
         fill_pixels(p, &v, from, count - from < PIXELS ? (int)(count - from) : PIXELS, &pixels);
         for (int i = first; i < last; i++)
-            panel_product(p, &v, &pixels, i / p->panels, i % p->panels);
+            panel_product(p, &v, &pixels, i / p->panels, i % p->panels, statistics, from == 0);
     }
 }
 
@@ -207,12 +220,15 @@ static struct product forward_product(const struct gr_convolution *conv, int n) 
         .y_columns = conv->ow};
 }
 
-static void forward(const struct gr_convolution *conv, int n, const float *x, const float *packed,
+static void forward(const struct gr_convolution *conv, int n, const float *x,
+                    const struct gr_prologue *prologue, const float *packed,
                     const struct gr_epilogue *epilogue, float *y, float *scratch) {
     struct product p = forward_product(conv, n);
     enum gr_activation f = epilogue ? epilogue->activation : GR_IDENTITY;
-    bool known = f == GR_IDENTITY || f == GR_RELU || f == GR_RELU6 || f == GR_LEAKY_RELU;
+    bool known = gr_activation_simple(f);
     p.x = x;
+    p.prologue = prologue;
+    p.frame = prologue != NULL;
     p.w = packed;
     p.epilogue = epilogue;
     p.activation = known ? f : GR_IDENTITY;
@@ -316,6 +332,7 @@ static void backward_data(const struct gr_convolution *conv, int n, const float 
 static size_t scratch_floats(const struct gr_convolution *conv, int n) {
     size_t threads = (size_t)gr_threads(), most;
     struct product forward = forward_product(conv, n);
+    forward.frame = true;
     cut(&forward);
     most = threads * forward.worker_floats;
     for (int i = 0; i < conv->sh * conv->sw; i++) {
@@ -329,6 +346,13 @@ static size_t scratch_floats(const struct gr_convolution *conv, int n) {
     }
     size_t gradient = gr_segment_gradient_floats(conv, n);
     return gradient > most ? gradient : most;
+}
+
+static int64_t partials(const struct gr_convolution *conv, int n) {
+    struct product p = forward_product(conv, n);
+    p.frame = true;
+    cut(&p);
+    return gr_lines_chunks(&p.lines);
 }
 
 static double cost(const struct gr_convolution *conv, int n, int threads) {
@@ -350,6 +374,7 @@ const struct gr_convolution_passes gr_convolution_segment = {
     .packed = packed_floats,
     .pack = pack,
     .scratch = scratch_floats,
+    .partials = partials,
     .forward = forward,
     .backward_data = backward_data,
     .backward_weights = gr_segment_backward_weights,

@@ -39,8 +39,9 @@ struct gr_lines_view {
     const float *x;
     int64_t x_photo, x_line, x_pixel, x_tap_row, x_tap;
 };
+/* With a prologue the lines must be framed. */
 struct gr_lines_view gr_lines_open(const struct gr_lines *lines, int64_t chunk, const float *x,
-                                   float *frames);
+                                   const struct gr_prologue *prologue, float *frames);
 
 /* Weights for tiles: [groups][panels of out channels][taps][in channels][width], the last panel's width
  * rounded up to whole vectors. */
@@ -49,8 +50,9 @@ size_t gr_segment_floats(int taps, int inner, int outer, int groups);
 int64_t gr_segment_panel(int taps, int inner, int outer, int panel, int *width);
 
 /* The weights' gradient, and the floats of scratch that it needs. */
-void gr_segment_backward_weights(const struct gr_convolution *conv, int n, const float *x, const float *gy,
-                                 float *gw, float *scratch);
+void gr_segment_backward_weights(const struct gr_convolution *conv, int n, const float *x,
+                                 const struct gr_prologue *prologue, const float *gy, float *gw,
+                                 float *scratch);
 size_t gr_segment_gradient_floats(const struct gr_convolution *conv, int n);
 
 #endif

@@ -16,6 +16,7 @@ struct gradient {
     struct gr_axis rows, columns;
     struct gr_lines lines;
     const float *x, *gy;
+    const struct gr_prologue *prologue;
     int cg, kg;
     int slots, parts, part; /* part: out channels of a group in a part */
     int64_t chunks, run;    /* chunks of pixels, and of those in a slot */
@@ -23,7 +24,7 @@ struct gradient {
     size_t floats, worker_floats;
 };
 
-static struct gradient plan_gradient(const struct gr_convolution *conv, int n) {
+static struct gradient plan_gradient(const struct gr_convolution *conv, int n, bool frame) {
     enum { PIXELS = 504, READ_FLOATS = 1 << 18, LEAST = 128 };
     struct gradient g = {.conv = conv,
                          .rows = gr_axis_forward(conv->h, conv->oh, conv->kh, conv->sh, conv->dh, conv->top),
@@ -41,7 +42,7 @@ static struct gradient plan_gradient(const struct gr_convolution *conv, int n) {
     g.parts = (int)gr_pieces(g.kg, g.part);
     int64_t some = gr_pieces(pixels, g.slots);
     /* a frame also gives room for the whole vectors that are loaded behind the last pixel */
-    bool frame = (conv->kw * g.cg) % gr_tile_kernels()->lanes != 0 || conv->groups > 1;
+    frame = frame || (conv->kw * g.cg) % gr_tile_kernels()->lanes != 0 || conv->groups > 1;
     g.lines =
         gr_lines_cut(&g.rows, &g.columns, conv->c, n, some < PIXELS ? some : PIXELS, READ_FLOATS, frame);
     g.chunks = gr_lines_chunks(&g.lines);
@@ -95,16 +96,18 @@ static void gradient_chunk(void *context, int64_t chunk, int worker) {
     float *frames = g->scratch + (size_t)worker * g->worker_floats;
     last = last < g->chunks ? last : g->chunks;
     for (int64_t i = first; i < last; i++) {
-        struct gr_lines_view v = gr_lines_open(&g->lines, i, g->x, frames);
+        struct gr_lines_view v = gr_lines_open(&g->lines, i, g->x, g->prologue, frames);
         for (int group = 0; group < g->conv->groups; group++)
             add_view(g, &v, group, from, to, i > first, g->local + (size_t)slot * g->floats);
     }
 }
 
-void gr_segment_backward_weights(const struct gr_convolution *conv, int n, const float *x, const float *gy,
-                                 float *gw, float *scratch) {
-    struct gradient g = plan_gradient(conv, n);
+void gr_segment_backward_weights(const struct gr_convolution *conv, int n, const float *x,
+                                 const struct gr_prologue *prologue, const float *gy, float *gw,
+                                 float *scratch) {
+    struct gradient g = plan_gradient(conv, n, prologue != NULL);
     g.x = x;
+    g.prologue = prologue;
     g.gy = gy;
     g.local = scratch;
     g.scratch = scratch + gr_whole_lines((size_t)g.slots * g.floats);
@@ -113,6 +116,6 @@ void gr_segment_backward_weights(const struct gr_convolution *conv, int n, const
 }
 
 size_t gr_segment_gradient_floats(const struct gr_convolution *conv, int n) {
-    struct gradient g = plan_gradient(conv, n);
+    struct gradient g = plan_gradient(conv, n, true);
     return gr_whole_lines((size_t)g.slots * g.floats) + (size_t)gr_threads() * g.worker_floats;
 }

@@ -13,6 +13,7 @@
 #include "base/threads.h"
 #include "kernels/convolution_parts.h"
 #include "kernels/elementwise.h"
+#include "kernels/norm.h"
 #include "kernels/tables.h"
 
 enum {
@@ -21,6 +22,7 @@ enum {
     BATCH_FLOATS = 5 << 18, /* of V and M in a batch of tiles */
     LEAST_TILES = 96,       /* in a batch: below, making U would be felt */
     TILES = 8,              /* transformed by a chunk */
+    UNIT = 24,              /* batches are multiples of it: of TILES and of a tile's rows */
 };
 
 static bool fits(const struct gr_convolution *conv) {
@@ -43,7 +45,7 @@ static struct tiling tiling_of(int n, int h, int w, int c, int k) {
     int64_t batch = BATCH_FLOATS / (POINTS * ((int64_t)c + k));
     batch = batch < LEAST_TILES ? LEAST_TILES : batch;
     batch = gr_pieces(t.all, gr_pieces(t.all, batch)); /* evenly */
-    t.batch = (int)(gr_pieces(batch, GR_TILE_ROWS) * GR_TILE_ROWS);
+    t.batch = (int)(gr_pieces(batch, UNIT) * UNIT);
     return t;
 }
 
@@ -114,6 +116,7 @@ struct pass {
     int h, w, inner, top, left; /* of what is read */
     int oh, ow, outer;          /* of what is written */
     const float *x, *g;
+    const struct gr_prologue *prologue;
     const struct gr_epilogue *epilogue;
     float *y;
     bool accumulate;
@@ -147,8 +150,8 @@ static void input_chunk(void *context, int64_t chunk, int worker) {
     for (int i = (int)chunk * TILES; i < last; i++) {
         struct place at = place_of(&p->tiling, p->first + i);
         gr_winograd_kernels()->input(p->h, p->w, p->inner, at.row - p->top, at.column - p->left,
-                                     p->x + at.photo * p->h * p->w * p->inner, p->v + (int64_t)i * p->inner,
-                                     p->v_plane);
+                                     p->x + at.photo * p->h * p->w * p->inner, p->prologue,
+                                     p->v + (int64_t)i * p->inner, p->v_plane);
     }
 }
 
@@ -190,16 +193,25 @@ static void product_chunk(void *context, int64_t chunk, int worker) {
 
 static void output_chunk(void *context, int64_t chunk, int worker) {
     const struct pass *p = context;
-    int last = (int)(chunk + 1) * TILES < p->count ? (int)(chunk + 1) * TILES : p->count;
+    int first = (int)chunk * TILES, last = first + TILES < p->count ? first + TILES : p->count, pixels = 0;
+    const float *residual = p->epilogue ? p->epilogue->residual : NULL;
+    float *statistics = p->epilogue ? p->epilogue->statistics : NULL;
     (void)worker;
-    for (int i = (int)chunk * TILES; i < last; i++) {
+    if (statistics)
+        statistics += (p->first / TILES + chunk) * (int64_t)gr_statistics_floats(p->outer);
+    for (int i = first; i < last; i++) {
         struct place at = place_of(&p->tiling, p->first + i);
+        int rows = p->oh - at.row < SIDE ? p->oh - at.row : SIDE;
+        int columns = p->ow - at.column < SIDE ? p->ow - at.column : SIDE;
         int64_t photo = at.photo * p->oh * p->ow * p->outer;
-        const float *residual = p->epilogue ? p->epilogue->residual : NULL;
         gr_winograd_kernels()->output(p->oh, p->ow, p->outer, at.row, at.column, p->m + (int64_t)i * p->outer,
                                       p->m_plane, p->epilogue, residual ? residual + photo : NULL,
-                                      p->accumulate, p->y + photo);
+                                      p->accumulate, p->y + photo,
+                                      statistics ? statistics + GR_STATISTICS_HEAD : NULL, i == first);
+        pixels += rows * columns;
     }
+    if (statistics)
+        statistics[0] = (float)pixels;
 }
 
 static void run(struct pass *p, float *scratch) {
@@ -224,12 +236,8 @@ static void run(struct pass *p, float *scratch) {
     }
 }
 
-/* Activations that a tile's store does not know are applied afterwards. */
-static bool known(enum gr_activation f) {
-    return f == GR_IDENTITY || f == GR_RELU || f == GR_RELU6 || f == GR_LEAKY_RELU;
-}
-
-static void forward(const struct gr_convolution *conv, int n, const float *x, const float *packed,
+static void forward(const struct gr_convolution *conv, int n, const float *x,
+                    const struct gr_prologue *prologue, const float *packed,
                     const struct gr_epilogue *epilogue, float *y, float *scratch) {
     struct pass p = {.tiling = tiling_of(n, conv->oh, conv->ow, conv->c, conv->k),
                      .h = conv->h,
@@ -241,11 +249,12 @@ static void forward(const struct gr_convolution *conv, int n, const float *x, co
                      .ow = conv->ow,
                      .outer = conv->k,
                      .x = x,
+                     .prologue = prologue,
                      .g = packed,
                      .epilogue = epilogue,
                      .y = y};
     run(&p, scratch);
-    if (epilogue && !known(epilogue->activation))
+    if (epilogue && !gr_activation_simple(epilogue->activation))
         gr_activation_forward(epilogue->activation, epilogue->a, (int64_t)n * conv->oh * conv->ow * conv->k,
                               y, y);
 }
@@ -331,8 +340,8 @@ static void unpack_chunk(void *context, int64_t chunk, int worker) {
                                         p->packed + columns * first, columns);
 }
 
-static void backward_weights(const struct gr_convolution *conv, int n, const float *x, const float *gy,
-                             float *gw, float *scratch) {
+static void backward_weights(const struct gr_convolution *conv, int n, const float *x,
+                             const struct gr_prologue *prologue, const float *gy, float *gw, float *scratch) {
     struct gradient g = {.p = {.tiling = tiling_of(n, conv->oh, conv->ow, conv->c, conv->k),
                                .h = conv->h,
                                .w = conv->w,
@@ -342,7 +351,8 @@ static void backward_weights(const struct gr_convolution *conv, int n, const flo
                                .oh = conv->oh,
                                .ow = conv->ow,
                                .outer = conv->k,
-                               .x = x},
+                               .x = x,
+                               .prologue = prologue},
                          .gy = gy,
                          .blocks = (int)gr_pieces(conv->c, INNER)};
     struct pass *p = &g.p;
@@ -377,6 +387,10 @@ static size_t scratch_floats(const struct gr_convolution *conv, int n) {
     return gr_whole_lines(packed_floats(conv)) + (out > in ? out : in);
 }
 
+static int64_t partials(const struct gr_convolution *conv, int n) {
+    return gr_pieces(tiling_of(n, conv->oh, conv->ow, conv->c, conv->k).all, TILES);
+}
+
 static double cost(const struct gr_convolution *conv, int n, int threads) {
     struct tiling t = tiling_of(n, conv->oh, conv->ow, conv->c, conv->k);
     double tiles = (double)gr_pieces(t.all, GR_TILE_ROWS) * GR_TILE_ROWS, weights = (double)conv->c * conv->k;
@@ -393,6 +407,7 @@ const struct gr_convolution_passes gr_convolution_winograd = {
     .packed = packed_floats,
     .pack = pack,
     .scratch = scratch_floats,
+    .partials = partials,
     .forward = forward,
     .backward_data = backward_data,
     .backward_weights = backward_weights,

@@ -41,7 +41,23 @@ struct gr_epilogue {
     const float *bias;     /* [K], or NULL */
     const float *residual; /* laid out as the output, or NULL */
     enum gr_activation activation;
-    float a; /* the activation's parameter */
+    float a;           /* the activation's parameter */
+    float *statistics; /* convolutions without residual and activation only: partial sums of the results, for
+                          gr_statistics_merge (norm.h); NULL: not wanted */
 };
+
+/* What a convolution does to each input before it uses it: x' = f(x * scale[c] + shift[c]), a batch norm and
+ * its activation that are never stored. Padding stays 0. f is one of gr_activation_simple. */
+struct gr_prologue {
+    const float *scale, *shift; /* [C] */
+    enum gr_activation activation;
+    float a;
+};
+
+/* Whether f is cheap enough to be computed wherever its argument is read: identity and the piecewise linear
+ * ones. */
+static inline bool gr_activation_simple(enum gr_activation f) {
+    return f == GR_IDENTITY || f == GR_RELU || f == GR_RELU6 || f == GR_LEAKY_RELU;
+}
 
 #endif

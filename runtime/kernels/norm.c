@@ -98,6 +98,41 @@ static void tile_statistics(struct reduction *r, float *mean, float *variance) {
     }
 }
 
+size_t gr_statistics_floats(int c) {
+    return (GR_STATISTICS_HEAD + 3 * (size_t)c + 15) & ~(size_t)15;
+}
+
+struct merging {
+    int64_t partials;
+    int c;
+    const float *statistics;
+    float *mean, *variance;
+};
+
+/* The partials of one tile of channels. */
+static void merge_chunk(void *context, int64_t tile, int worker) {
+    const struct merging *m = context;
+    int first = (int)tile * TILE, c = m->c - first < TILE ? m->c - first : TILE;
+    struct sums s;
+    (void)worker;
+    memset(&s, 0, sizeof s);
+    for (int64_t i = 0; i < m->partials; i++) {
+        const float *partial = m->statistics + i * (int64_t)gr_statistics_floats(m->c);
+        const float *pivot = partial + GR_STATISTICS_HEAD + first;
+        if (partial[0] > 0)
+            merge(&s, c, (int64_t)partial[0], pivot, pivot + m->c, pivot + 2 * (int64_t)m->c);
+    }
+    for (int j = 0; j < c; j++) {
+        m->mean[first + j] = (float)s.a[j];
+        m->variance[first + j] = (float)(s.b[j] > 0 ? s.b[j] / s.rows : 0);
+    }
+}
+
+void gr_statistics_merge(int64_t partials, int c, const float *statistics, float *mean, float *variance) {
+    struct merging m = {partials, c, statistics, mean, variance};
+    gr_parallel(gr_pieces(c, TILE), merge_chunk, &m);
+}
+
 void gr_channel_statistics(int64_t rows, int c, const float *x, float *mean, float *variance) {
     struct reduction r = {.kernels = gr_norm_kernels(), .all = {.rows = rows, .ld = c}};
     if (rows == 0)

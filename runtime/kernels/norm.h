@@ -9,6 +9,14 @@
 /* Per-channel mean[c] and biased variance[c] of x[rows,c] (two-level Chan/Welford merge). */
 void gr_channel_statistics(int64_t rows, int c, const float *x, float *mean, float *variance);
 
+/* Statistics from partial sums that whoever wrote x took on the way: each partial is GR_STATISTICS_HEAD
+ * floats whose first is the number of values a channel (0: nothing), a pivot p[c] near the values, sum(x - p)
+ * and sum((x - p)^2); gr_statistics_floats(c) floats in all. Merged in their order, in double (Chan et al.
+ * 1983). */
+enum { GR_STATISTICS_HEAD = 16 };
+size_t gr_statistics_floats(int c);
+void gr_statistics_merge(int64_t partials, int c, const float *statistics, float *mean, float *variance);
+
 /* sum[c] of x[rows,c] (a bias gradient), overwritten. */
 void gr_channel_sum(int64_t rows, int c, const float *x, float *sum);
 

@@ -164,30 +164,38 @@ struct gr_tile {
     int64_t x_row, x_column, x_step; /* floats from one run's row, column, term to the next */
     int64_t w_row, w_column, w_step;
     bool accumulate;
-    const float *bias; /* [width], or NULL */
-    enum gr_activation activation;
+    const float *bias;             /* [width], or NULL */
+    enum gr_activation activation; /* a simple one */
     float a;
+    float *
+        statistics; /* NULL, or the panel's pivots; sums and squares lie one and two statistics_step behind */
+    int64_t statistics_step;
+    bool first; /* the chunk's first tile: sets pivots and sums */
 };
 
 struct gr_tile_kernels {
     int lanes; /* floats in a vector */
     int width; /* channels of a whole tile: some vectors of them, at most GR_TILE_VECTORS */
     void (*product)(const struct gr_tile *tile);
+    /* y = f(x * scale[c] + shift[c]) for `pixels` pixels of c channels. */
+    void (*prologue)(int64_t pixels, int c, const float *x, const struct gr_prologue *prologue, float *y);
 };
 
 /* Winograd's F(4x4, 3x3), see convolution_winograd.c. Planes (one a point of the 6x6 grid) are `plane` floats
  * apart. */
 struct gr_winograd_kernels {
     /* planes[e][c] = (B^T d B)[e], d the 6x6 pixels from (row, column) on, which may lie outside the h x w
-     * photo. */
-    void (*input)(int h, int w, int c, int row, int column, const float *photo, float *planes, int64_t plane);
+     * photo; prologue may be NULL. */
+    void (*input)(int h, int w, int c, int row, int column, const float *photo,
+                  const struct gr_prologue *prologue, float *planes, int64_t plane);
     /* planes[e][k] = (A d A^T)[e], d the 4x4 pixels from (row, column) on, zeros outside. */
     void (*gradient)(int h, int w, int k, int row, int column, const float *photo, float *planes,
                      int64_t plane);
     /* y = f((A^T m A) + bias + residual) for the pixels inside of the h x w photo; y and residual point to
-     * the photo. */
+     * the photo. statistics: NULL, or a chunk's pivots, as in struct gr_tile. */
     void (*output)(int h, int w, int k, int row, int column, const float *planes, int64_t plane,
-                   const struct gr_epilogue *epilogue, const float *residual, bool accumulate, float *y);
+                   const struct gr_epilogue *epilogue, const float *residual, bool accumulate, float *y,
+                   float *statistics, bool first);
     /* u[j][c][k] = (G g G^T)[row][j] for j < 6, for `inner` rows of `width` filters g[c][tap][k]; u's planes
      * are `plane` floats apart. */
     void (*filter)(int inner, int width, int row, const float *g, float *u, int64_t plane);

@@ -1,30 +1,38 @@
+#include "kernels/activation_simd.h"
 #include "kernels/simd.h"
-
 #include "kernels/tables.h"
 
 /* One tile: GR_TILE_ROWS x `vectors` sums live in registers (24 of the 32 that AVX-512 has, 12 of 16 below),
  * so that each loaded vector of w serves six multiply-adds and each broadcast x one for every vector. */
 
-#define ALWAYS static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 8")
 
 /* With 16 registers two vectors of channels are all that fit beside the sums. */
 enum { VECTORS = GR_SIMD_WIDTH == 16 ? GR_TILE_VECTORS : 2 };
 
-ALWAYS gr_vec activate(enum gr_activation f, float a, gr_vec x) {
-    switch (f) {
-    case GR_RELU:
-        return gr_max(x, gr_splat(0));
-    case GR_RELU6:
-        return gr_min(gr_max(x, gr_splat(0)), gr_splat(6));
-    case GR_LEAKY_RELU:
-        return gr_select(x < 0.0f, x * a, x);
-    default:
-        return x;
+/* Adds the rows of one vector of channels to the sums of their differences from a pivot, a first value. */
+GR_ALWAYS void add_statistics(const struct gr_tile *t, int v, int rest, gr_vec sums[][VECTORS]) {
+    float *pivots = t->statistics + v * GR_W, *to = pivots + t->statistics_step;
+    gr_vec pivot = t->first ? sums[0][v] : gr_load_upto(pivots, rest), sum = {0}, squares = {0};
+    UNROLL
+    for (int r = 0; r < GR_TILE_ROWS; r++) {
+        if (r >= t->count)
+            break;
+        gr_vec d = sums[r][v] - pivot;
+        sum += d;
+        squares += d * d;
     }
+    if (t->first) {
+        gr_store_upto(pivots, pivot, rest);
+    } else {
+        sum += gr_load_upto(to, rest);
+        squares += gr_load_upto(to + t->statistics_step, rest);
+    }
+    gr_store_upto(to, sum, rest);
+    gr_store_upto(to + t->statistics_step, squares, rest);
 }
 
-ALWAYS void store(const struct gr_tile *t, int vectors, enum gr_activation f, gr_vec sums[][VECTORS]) {
+GR_ALWAYS void store(const struct gr_tile *t, int vectors, enum gr_activation f, gr_vec sums[][VECTORS]) {
     UNROLL
     for (int r = 0; r < GR_TILE_ROWS; r++) {
         if (r >= t->count)
@@ -37,12 +45,18 @@ ALWAYS void store(const struct gr_tile *t, int vectors, enum gr_activation f, gr
                 y += gr_load_upto(t->bias + v * GR_W, rest);
             if (t->residual[0])
                 y += gr_load_upto(t->residual[r] + v * GR_W, rest);
-            gr_store_upto(t->y[r] + v * GR_W, activate(f, t->a, y), rest);
+            gr_store_upto(t->y[r] + v * GR_W, gr_activate(f, t->a, y), rest);
+            sums[r][v] = y;
         }
+    }
+    if (f == GR_IDENTITY && t->statistics) {
+        UNROLL
+        for (int v = 0; v < vectors; v++)
+            add_statistics(t, v, t->width - v * GR_W, sums);
     }
 }
 
-ALWAYS void product_of(const struct gr_tile *t, int vectors) {
+GR_ALWAYS void product_of(const struct gr_tile *t, int vectors) {
     gr_vec sums[GR_TILE_ROWS][VECTORS];
     UNROLL
     for (int r = 0; r < GR_TILE_ROWS; r++)
@@ -126,8 +140,36 @@ static void product(const struct gr_tile *t) {
     }
 }
 
+GR_ALWAYS void prologue_loop(enum gr_activation f, int64_t pixels, int c, const float *x,
+                             const struct gr_prologue *p, float *y) {
+    for (int64_t i = 0; i < pixels; i++, x += c, y += c)
+        for (int j = 0; j < c; j += GR_W) {
+            int rest = c - j;
+            gr_vec v = gr_load_upto(x + j, rest) * gr_load_upto(p->scale + j, rest) +
+                       gr_load_upto(p->shift + j, rest);
+            gr_store_upto(y + j, gr_activate(f, p->a, v), rest);
+        }
+}
+
+static void prologue(int64_t pixels, int c, const float *x, const struct gr_prologue *p, float *y) {
+    switch (p->activation) {
+    case GR_RELU:
+        prologue_loop(GR_RELU, pixels, c, x, p, y);
+        break;
+    case GR_RELU6:
+        prologue_loop(GR_RELU6, pixels, c, x, p, y);
+        break;
+    case GR_LEAKY_RELU:
+        prologue_loop(GR_LEAKY_RELU, pixels, c, x, p, y);
+        break;
+    default:
+        prologue_loop(GR_IDENTITY, pixels, c, x, p, y);
+    }
+}
+
 const struct gr_tile_kernels GR_SIMD_SYMBOL(gr_tile_kernels) = {
     .lanes = GR_W,
     .width = VECTORS * GR_W,
     .product = product,
+    .prologue = prologue,
 };

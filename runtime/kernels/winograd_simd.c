@@ -1,5 +1,5 @@
+#include "kernels/activation_simd.h"
 #include "kernels/simd.h"
-
 #include "kernels/tables.h"
 
 /* The transforms of F(4x4, 3x3) with the points 0, +-1/sqrt(2), +-sqrt(2) and infinity, whose rounding error
@@ -8,13 +8,12 @@
  * operations on whole vectors; each two-dimensional one is a pass over columns and then one over rows.
  * Channels are multiples of 16. */
 
-#define ALWAYS static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 8")
 
 static const float Q = 1.41421356237309504880f;
 
 /* out[i * step] = B^T x. */
-ALWAYS void input_1d(const gr_vec x[6], gr_vec *out, int step) {
+GR_ALWAYS void input_1d(const gr_vec x[6], gr_vec *out, int step) {
     gr_vec t1 = x[1] * Q - x[3] * (Q / 2), t2 = x[4] - x[2] * 2.0f;
     gr_vec t3 = x[3] * Q - x[1] * (Q / 2), t4 = x[4] - x[2] * 0.5f;
     out[0] = x[0] - x[2] * 2.5f + x[4];
@@ -26,7 +25,7 @@ ALWAYS void input_1d(const gr_vec x[6], gr_vec *out, int step) {
 }
 
 /* out[i * step] = A y. */
-ALWAYS void gradient_1d(const gr_vec y[4], gr_vec *out, int step) {
+GR_ALWAYS void gradient_1d(const gr_vec y[4], gr_vec *out, int step) {
     gr_vec even1 = y[0] + y[2] * 0.5f, odd1 = y[1] * (Q / 2) + y[3] * (Q / 4);
     gr_vec even2 = y[0] + y[2] * 2.0f, odd2 = y[1] * Q + y[3] * (2 * Q);
     out[0] = y[0];
@@ -38,7 +37,7 @@ ALWAYS void gradient_1d(const gr_vec y[4], gr_vec *out, int step) {
 }
 
 /* out[i * step] = A^T m. */
-ALWAYS void output_1d(const gr_vec m[6], gr_vec *out, int step) {
+GR_ALWAYS void output_1d(const gr_vec m[6], gr_vec *out, int step) {
     gr_vec s1 = m[1] + m[2], d1 = m[1] - m[2], s2 = m[3] + m[4], d2 = m[3] - m[4];
     out[0] = m[0] + s1 + s2;
     out[step] = d1 * (Q / 2) + d2 * Q;
@@ -47,7 +46,7 @@ ALWAYS void output_1d(const gr_vec m[6], gr_vec *out, int step) {
 }
 
 /* out[i * step] = G^T u. */
-ALWAYS void filter_gradient_1d(const gr_vec u[6], gr_vec *out, int step) {
+GR_ALWAYS void filter_gradient_1d(const gr_vec u[6], gr_vec *out, int step) {
     gr_vec near = u[1] + u[2], far = u[3] + u[4];
     out[0] = u[0] - near * (2.0f / 3) + far * (1.0f / 6);
     out[step] = (u[2] - u[1]) * (Q / 3) + (u[3] - u[4]) * (Q / 6);
@@ -56,8 +55,8 @@ ALWAYS void filter_gradient_1d(const gr_vec u[6], gr_vec *out, int step) {
 
 /* The pixels of a size x size window from (row, column) on, zeros outside; photo points to the lane's first
  * channel. */
-ALWAYS void load_window(int size, int h, int w, int c, int row, int column, const float *photo, bool inside,
-                        int j, gr_vec *x) {
+GR_ALWAYS void load_window(int size, int h, int w, int c, int row, int column, const float *photo,
+                           bool inside, int j, gr_vec *x) {
     const float *from = photo + ((int64_t)row * w + column + j) * c;
     bool there = inside || (column + j >= 0 && column + j < w);
     UNROLL
@@ -66,13 +65,28 @@ ALWAYS void load_window(int size, int h, int w, int c, int row, int column, cons
                                                                 : (gr_vec){0};
 }
 
-ALWAYS void input_tile(int h, int w, int c, int row, int column, const float *photo, float *planes,
-                       int64_t plane, bool inside) {
+/* x' = f(x * scale + shift) for the pixels of a loaded column that lie inside the photo. */
+GR_ALWAYS void dress(int h, int w, int row, int column, bool inside, const struct gr_prologue *p,
+                     enum gr_activation f, gr_vec scale, gr_vec shift, gr_vec x[6]) {
+    bool there = inside || (column >= 0 && column < w);
+    UNROLL
+    for (int i = 0; i < 6; i++)
+        if (inside || (there && row + i >= 0 && row + i < h))
+            x[i] = gr_activate(f, p->a, x[i] * scale + shift);
+}
+
+GR_ALWAYS void input_tile(int h, int w, int c, int row, int column, const float *photo,
+                          const struct gr_prologue *p, enum gr_activation f, float *planes, int64_t plane,
+                          bool inside) {
     for (int lane = 0; lane < c; lane += GR_W) {
         gr_vec d[36], x[6];
+        gr_vec scale = p ? gr_load(p->scale + lane) : gr_splat(1),
+               shift = p ? gr_load(p->shift + lane) : gr_splat(0);
         UNROLL
         for (int j = 0; j < 6; j++) {
             load_window(6, h, w, c, row, column, photo + lane, inside, j, x);
+            if (p)
+                dress(h, w, row, column + j, inside, p, f, scale, shift, x);
             input_1d(x, d + j, 6);
         }
         UNROLL
@@ -85,12 +99,33 @@ ALWAYS void input_tile(int h, int w, int c, int row, int column, const float *ph
     }
 }
 
-static void input(int h, int w, int c, int row, int column, const float *photo, float *planes,
-                  int64_t plane) {
+GR_ALWAYS void input_any(int h, int w, int c, int row, int column, const float *photo,
+                         const struct gr_prologue *p, enum gr_activation f, float *planes, int64_t plane) {
     if (row >= 0 && column >= 0 && row + 6 <= h && column + 6 <= w)
-        input_tile(h, w, c, row, column, photo, planes, plane, true);
+        input_tile(h, w, c, row, column, photo, p, f, planes, plane, true);
     else
-        input_tile(h, w, c, row, column, photo, planes, plane, false);
+        input_tile(h, w, c, row, column, photo, p, f, planes, plane, false);
+}
+
+static void input(int h, int w, int c, int row, int column, const float *photo, const struct gr_prologue *p,
+                  float *planes, int64_t plane) {
+    if (!p) {
+        input_any(h, w, c, row, column, photo, NULL, GR_IDENTITY, planes, plane);
+        return;
+    }
+    switch (p->activation) {
+    case GR_RELU:
+        input_any(h, w, c, row, column, photo, p, GR_RELU, planes, plane);
+        break;
+    case GR_RELU6:
+        input_any(h, w, c, row, column, photo, p, GR_RELU6, planes, plane);
+        break;
+    case GR_LEAKY_RELU:
+        input_any(h, w, c, row, column, photo, p, GR_LEAKY_RELU, planes, plane);
+        break;
+    default:
+        input_any(h, w, c, row, column, photo, p, GR_IDENTITY, planes, plane);
+    }
 }
 
 static void gradient(int h, int w, int k, int row, int column, const float *photo, float *planes,
@@ -113,22 +148,14 @@ static void gradient(int h, int w, int k, int row, int column, const float *phot
     }
 }
 
-ALWAYS gr_vec finish(gr_vec y, enum gr_activation f, float a) {
-    switch (f) {
-    case GR_RELU:
-        return gr_max(y, gr_splat(0));
-    case GR_RELU6:
-        return gr_min(gr_max(y, gr_splat(0)), gr_splat(6));
-    case GR_LEAKY_RELU:
-        return gr_select(y < 0.0f, y * a, y);
-    default:
-        return y;
-    }
-}
+/* One pixel's part of a chunk's sums of differences from a pivot. */
+struct sums {
+    gr_vec pivot, sum, squares;
+};
 
-ALWAYS void output_tile(int h, int w, int k, int row, int column, const float *planes, int64_t plane,
-                        const struct gr_epilogue *e, const float *residual, bool accumulate, float *y,
-                        enum gr_activation f) {
+GR_ALWAYS void output_tile(int h, int w, int k, int row, int column, const float *planes, int64_t plane,
+                           const struct gr_epilogue *e, const float *residual, bool accumulate, float *y,
+                           enum gr_activation f, float *statistics, bool first) {
     int rows = h - row < 4 ? h - row : 4, columns = w - column < 4 ? w - column : 4;
     const float *bias = e ? e->bias : NULL;
     for (int lane = 0; lane < k; lane += GR_W) {
@@ -141,36 +168,57 @@ ALWAYS void output_tile(int h, int w, int k, int row, int column, const float *p
             output_1d(x, d + j, 6);
         }
         gr_vec shift = bias ? gr_load(bias + lane) : (gr_vec){0};
+        struct sums s = {{0}, {0}, {0}};
         for (int i = 0; i < rows; i++) {
             int64_t at = ((int64_t)(row + i) * w + column) * k + lane;
             output_1d(d + 6 * i, x, 1);
+            if (statistics && i == 0)
+                s.pivot = first ? x[0] + shift : gr_load(statistics + lane);
             for (int j = 0; j < columns; j++, at += k) {
                 gr_vec value = x[j] + shift;
                 if (residual)
                     value += gr_load(residual + at);
                 if (accumulate)
                     value += gr_load(y + at);
-                gr_store(y + at, finish(value, f, e ? e->a : 0));
+                if (statistics) {
+                    gr_vec difference = value - s.pivot;
+                    s.sum += difference;
+                    s.squares += difference * difference;
+                }
+                gr_store(y + at, gr_activate(f, e ? e->a : 0, value));
             }
+        }
+        if (statistics) {
+            float *to = statistics + lane;
+            gr_store(to, s.pivot);
+            gr_store(to + k, first ? s.sum : gr_load(to + k) + s.sum);
+            gr_store(to + 2 * (int64_t)k, first ? s.squares : gr_load(to + 2 * (int64_t)k) + s.squares);
         }
     }
 }
 
 static void output(int h, int w, int k, int row, int column, const float *planes, int64_t plane,
-                   const struct gr_epilogue *e, const float *residual, bool accumulate, float *y) {
+                   const struct gr_epilogue *e, const float *residual, bool accumulate, float *y,
+                   float *statistics, bool first) {
+#define TILE(f, statistics)                                                                                  \
+    output_tile(h, w, k, row, column, planes, plane, e, residual, accumulate, y, f, statistics, first)
     switch (e ? e->activation : GR_IDENTITY) {
     case GR_RELU:
-        output_tile(h, w, k, row, column, planes, plane, e, residual, accumulate, y, GR_RELU);
+        TILE(GR_RELU, NULL);
         break;
     case GR_RELU6:
-        output_tile(h, w, k, row, column, planes, plane, e, residual, accumulate, y, GR_RELU6);
+        TILE(GR_RELU6, NULL);
         break;
     case GR_LEAKY_RELU:
-        output_tile(h, w, k, row, column, planes, plane, e, residual, accumulate, y, GR_LEAKY_RELU);
+        TILE(GR_LEAKY_RELU, NULL);
         break;
     default:
-        output_tile(h, w, k, row, column, planes, plane, e, residual, accumulate, y, GR_IDENTITY);
+        if (statistics)
+            TILE(GR_IDENTITY, statistics);
+        else
+            TILE(GR_IDENTITY, NULL);
     }
+#undef TILE
 }
 
 static const float G[6][3] = {

@@ -55,6 +55,7 @@ static void batch_norm_needs(const struct gr_layer *layer, const struct gr_geome
     bool batch = uses_batch(layer, want->training);
     bool keep = batch ? want->param_gradient || want->input_gradient : want->param_gradient && o->affine;
     (void)kernel;
+    out->statistics = batch;
     out->keep = keep ? GR_KEEP_INPUTS : GR_KEEP_NOTHING;
     out->saved = (batch ? 4 : 2) * channels * sizeof(float);
     out->scratch = channels * sizeof(float);
@@ -113,13 +114,17 @@ static int batch_norm_forward(const struct gr_pass *pass) {
                 GR_ERROR_DATA,
                 "batch statistics need more than one value a channel, got one photo of 1x1 pixels; use "
                 "a larger batch, or bn = \"fixed\"");
-        gr_channel_statistics(rows, shape.c, pass->x[0], mean, spread);
+        if (pass->partials > 0)
+            gr_statistics_merge(pass->partials, shape.c, pass->statistics, mean, spread);
+        else
+            gr_channel_statistics(rows, shape.c, pass->x[0], mean, spread);
         affine_of(layer, mean, spread, scale, shift);
         move_statistics(layer, rows, mean, spread);
         for (int c = 0; c < shape.c; c++)
             spread[c] = (float)(1.0 / sqrt((double)spread[c] + o->eps));
     }
-    gr_norm_apply(rows, shape.c, pass->x[0], scale, shift, pass->epilogue, pass->y);
+    if (pass->y)
+        gr_norm_apply(rows, shape.c, pass->x[0], scale, shift, pass->epilogue, pass->y);
     return GR_OK;
 }
 
@@ -165,7 +170,8 @@ static int batch_norm_backward(const struct gr_pass *pass) {
 const struct gr_layer_kind gr_layer_batch_norm = {
     .name = "batch_norm",
     .summary = "batch normalisation; weight, bias, running_mean and running_var [C]",
-    .traits = GR_TRAIT_IMPURE | GR_TRAIT_INPLACE | GR_TRAIT_EPILOGUE | GR_TRAIT_EPILOGUE_BACKWARD,
+    .traits =
+        GR_TRAIT_IMPURE | GR_TRAIT_INPLACE | GR_TRAIT_EPILOGUE | GR_TRAIT_EPILOGUE_BACKWARD | GR_TRAIT_DEFER,
     .inputs_min = 1,
     .inputs_max = 1,
     .options_size = sizeof(struct batch_norm_options),

@@ -125,6 +125,7 @@ static void conv2d_needs(const struct gr_layer *layer, const struct gr_geometry 
     out->keep = want->param_gradient ? GR_KEEP_INPUTS : GR_KEEP_NOTHING;
     out->scratch = gr_convolution_scratch(kernel, &conv, geometry->n);
     out->packed = gr_convolution_packed(kernel, &conv);
+    out->streams = gr_convolution_streams(kernel);
 }
 
 static void conv2d_pack(const struct gr_layer *layer, const struct gr_geometry *geometry, int kernel,
@@ -135,8 +136,8 @@ static void conv2d_pack(const struct gr_layer *layer, const struct gr_geometry *
 
 static int conv2d_forward(const struct gr_pass *pass) {
     struct gr_convolution conv = convolution_of(pass->layer, pass->geometry);
-    gr_convolution_forward(pass->kernel, &conv, pass->n, pass->x[0], pass->packed, pass->epilogue, pass->y,
-                           pass->scratch);
+    gr_convolution_forward(pass->kernel, &conv, pass->n, pass->x[0], pass->prologue, pass->packed,
+                           pass->epilogue, pass->y, pass->scratch);
     return GR_OK;
 }
 
@@ -144,14 +145,20 @@ static int conv2d_backward(const struct gr_pass *pass) {
     struct gr_convolution conv = convolution_of(pass->layer, pass->geometry);
     float *gw = gr_pass_gradient(pass, 0), *gb = gr_pass_gradient(pass, 1);
     if (gw)
-        gr_convolution_backward_weights(pass->kernel, &conv, pass->n, pass->x[0], pass->gy, gw, gb,
-                                        pass->scratch);
+        gr_convolution_backward_weights(pass->kernel, &conv, pass->n, pass->x[0], pass->prologue, pass->gy,
+                                        gw, gb, pass->scratch);
     else if (gb)
         gr_channel_sum(gr_pass_rows(pass, pass->geometry->out), conv.k, pass->gy, gb);
     if (pass->gx[0])
         gr_convolution_backward_data(pass->kernel, &conv, pass->n, pass->gy, pass->packed, pass->gx[0],
                                      pass->accumulate[0], pass->scratch);
     return GR_OK;
+}
+
+static int64_t conv2d_partials(const struct gr_layer *layer, const struct gr_geometry *geometry, int kernel,
+                               int n) {
+    struct gr_convolution conv = convolution_of(layer, geometry);
+    return gr_convolution_partials(kernel, &conv, n);
 }
 
 static int64_t conv2d_multiply_adds(const struct gr_layer *layer, const struct gr_shape *in,
@@ -172,6 +179,7 @@ const struct gr_layer_kind gr_layer_conv2d = {
     .parameters = conv2d_parameters,
     .kernels = conv2d_kernels,
     .needs = conv2d_needs,
+    .partials = conv2d_partials,
     .pack = conv2d_pack,
     .forward = conv2d_forward,
     .backward = conv2d_backward,

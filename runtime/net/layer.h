@@ -104,10 +104,12 @@ enum gr_keep { GR_KEEP_NOTHING = 0, GR_KEEP_INPUTS = 1, GR_KEEP_OUTPUT = 2 };
 
 /* Memory that a step needs. */
 struct gr_needs {
-    unsigned keep;  /* enum gr_keep bits: what backward reads of the forward pass */
-    size_t saved;   /* bytes kept from forward to backward (arg max, masks, batch statistics) */
-    size_t scratch; /* bytes that forward or backward may overwrite */
-    size_t packed;  /* floats of the packed copy of its weights */
+    unsigned keep;   /* enum gr_keep bits: what backward reads of the forward pass */
+    size_t saved;    /* bytes kept from forward to backward (arg max, masks, batch statistics) */
+    size_t scratch;  /* bytes that forward or backward may overwrite */
+    size_t packed;   /* floats of the packed copy of its weights */
+    bool streams;    /* the kernel can apply a prologue to input 0 and take statistics of its output */
+    bool statistics; /* forward wants statistics of input 0 over the batch */
 };
 
 /* What forward and backward receive: pointers only; nothing is allocated in them. */
@@ -122,6 +124,10 @@ struct gr_pass {
     const float *packed;   /* what `pack` made, or NULL */
     const struct gr_epilogue *
         epilogue; /* for kinds with GR_TRAIT_EPILOGUE; its bias is the layer's own (folded), NULL for norms */
+    const struct gr_prologue
+        *prologue;    /* with needs.streams: applied to x[0] in both directions; NULL: none */
+    int64_t partials; /* partial sums of x[0] (kernels/norm.h); 0: none were taken */
+    const float *statistics;
     void *saved, *scratch;
     const uint32_t *key; /* four words: the random stream of this layer and step */
     /* backward only */
@@ -145,9 +151,10 @@ enum gr_trait {
     GR_TRAIT_ADD = 32,        /* y = x[0] + x[1]: can become the residual of an epilogue */
     GR_TRAIT_SCALED =
         64, /* pack multiplies by a scale per output channel: a norm behind it can be folded in */
-    GR_TRAIT_EPILOGUE_BACKWARD =
-        128, /* backward undoes the epilogue itself: pass->gy is the gradient of its result.
-                Where the inputs are kept and nothing is added, it needs no output */
+    GR_TRAIT_DEFER = 256, /* y = f(scale * x + shift): forward leaves scale and shift, C floats each, at
+                             `saved`, and writes no output when pass->y is NULL */
+    GR_TRAIT_EPILOGUE_BACKWARD = 128, /* backward undoes the epilogue itself: pass->gy is the gradient of its
+                result. Where the inputs are kept and nothing is added, it needs no output */
 };
 
 struct gr_layer_kind {
@@ -174,6 +181,9 @@ struct gr_layer_kind {
     /* Memory for the chosen kernel. NULL: nothing. */
     void (*needs)(const struct gr_layer *layer, const struct gr_geometry *geometry,
                   const struct gr_want *want, int kernel, struct gr_needs *out);
+
+    /* With needs.streams: how many partial sums the statistics of n photos take. */
+    int64_t (*partials)(const struct gr_layer *layer, const struct gr_geometry *geometry, int kernel, int n);
 
     /* Packs the weights, multiplied by scale[out channel] unless NULL. NULL function: nothing to pack. */
     void (*pack)(const struct gr_layer *layer, const struct gr_geometry *geometry, int kernel,

@@ -86,6 +86,8 @@ int gr_plan_create(struct gr_plan **out, struct gr_network *net, const struct gr
     }
     if (!status)
         status = gr_plan_choose(plan);
+    if (!status && !request->reference)
+        gr_plan_defer(plan);
     if (!status)
         status = gr_plan_place(plan);
     if (!status)

@@ -13,7 +13,7 @@ static const char *kernel_of(const struct gr_plan *plan, const struct gr_layer *
         if (step->dropped)
             continue;
         if (step->layer == layer)
-            return step->kernel_name;
+            return step->deferred ? "(on load)" : step->kernel_name;
         if (step->norm == layer)
             return "(folded)";
         if (step->add == layer || step->activation == layer)

@@ -48,6 +48,11 @@ struct gr_step {
     int kernel;
     const char *kernel_name;
     struct gr_needs needs;
+    int source;     /* value whose data input 0 is read from: inputs[0], unless that is deferred */
+    int prologue;   /* the step whose scale and shift are applied to it, or GR_NONE */
+    int statistics; /* the step that takes statistics of input 0, or GR_NONE */
+    int partials;   /* buffer of the statistics that this step takes of its output, or GR_NONE */
+    bool deferred;  /* its output is never stored: who reads it applies scale and shift */
     int saved, scratch_forward, scratch_backward; /* buffers, or GR_NONE */
 
     /* ready to run */
@@ -56,6 +61,7 @@ struct gr_step {
     float *scale;            /* folded scale [K], or NULL */
     uint64_t packed_version; /* of the parameters that packed and bias were made from; 0: never made */
     struct gr_epilogue epilogue;
+    struct gr_prologue dress; /* of this step's prologue */
     const float **x;
     float **gx;
     bool *accumulate;
@@ -106,8 +112,10 @@ int gr_plan_slice(struct gr_plan *plan);  /* values, steps, wants: what runs, wh
 void gr_plan_fold(struct gr_plan *plan);  /* fixed norms into the convolution before them */
 void gr_plan_fuse(struct gr_plan *plan);  /* add and activation into the epilogue before them */
 int gr_plan_choose(struct gr_plan *plan); /* a kernel for each step, and its memory */
-int gr_plan_place(struct gr_plan *plan);  /* buffers, lifetimes, offsets, the arena, gradients */
-int gr_plan_bind(struct gr_plan *plan);   /* pointers of every step */
+void gr_plan_defer(
+    struct gr_plan *plan); /* norms whose statistics are taken, and that are applied, by others */
+int gr_plan_place(struct gr_plan *plan); /* buffers, lifetimes, offsets, the arena, gradients */
+int gr_plan_bind(struct gr_plan *plan);  /* pointers of every step */
 
 /* Around a step's work in `run`: a branch, and nothing else unless the plan is profiled. */
 double gr_profile_clock(void);

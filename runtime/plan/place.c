@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "base/status.h"
+#include "kernels/norm.h"
 
 #include <stdlib.h>
 
@@ -68,6 +69,11 @@ static int add_value(struct gr_plan *plan, int value, int time) {
     return add_buffer(plan, bytes, time, time, &plan->values[value].data);
 }
 
+/* The value whose data input j is read from. */
+static int source_of(const struct gr_step *step, int j) {
+    return j == 0 ? step->source : step->inputs[j];
+}
+
 /* The activations: made by one step, read by others, kept for backward where a step says so. */
 static int place_values(struct gr_plan *plan) {
     for (int i = 0; i < plan->given_count; i++)
@@ -76,9 +82,10 @@ static int place_values(struct gr_plan *plan) {
         struct gr_step *step = &plan->steps[i];
         if (step->dropped)
             continue;
-        GR_TRY(add_value(plan, step->output, forward_time(i)));
+        if (!step->deferred)
+            GR_TRY(add_value(plan, step->output, forward_time(i)));
         for (int j = 0; j < step->layer->input_count; j++)
-            alive_at(plan, plan->values[step->inputs[j]].data, forward_time(i));
+            alive_at(plan, plan->values[source_of(step, j)].data, forward_time(i));
         if (step->residual != GR_NONE)
             alive_at(plan, plan->values[step->residual].data, forward_time(i));
         if (!step->backward)
@@ -88,8 +95,8 @@ static int place_values(struct gr_plan *plan) {
             alive_at(plan, plan->values[step->output].data, backward_time(plan, i));
         }
         for (int j = 0; (step->needs.keep & GR_KEEP_INPUTS) && j < step->layer->input_count; j++) {
-            plan->values[step->inputs[j]].kept = true;
-            alive_at(plan, plan->values[step->inputs[j]].data, backward_time(plan, i));
+            plan->values[source_of(step, j)].kept = true;
+            alive_at(plan, plan->values[source_of(step, j)].data, backward_time(plan, i));
         }
     }
     for (int i = 0; i < plan->output_count; i++) /* readable until the next pass */
@@ -133,6 +140,31 @@ static int place_gradients(struct gr_plan *plan) {
     return GR_OK;
 }
 
+/* Where the maker of a step's input leaves its partial sums for it. */
+static int place_partials(struct gr_plan *plan, const struct gr_step *step, int index) {
+    struct gr_step *maker = &plan->steps[step->statistics];
+    int64_t count = 0; /* the way work is cut does not make it grow evenly with the batch */
+    for (int n = 1; n <= maker->geometry.n; n++) {
+        int64_t some = maker->layer->kind->partials(maker->layer, &maker->geometry, maker->kernel, n);
+        count = some > count ? some : count;
+    }
+    size_t bytes;
+    if (!gr_size_multiply((size_t)count, gr_statistics_floats(maker->geometry.out.c) * sizeof(float), &bytes))
+        return gr_fail(GR_ERROR_LIMIT, "%s: the plan does not fit the address space", plan->net->name);
+    GR_TRY(add_buffer(plan, bytes, forward_time(step->statistics), forward_time(index), &maker->partials));
+    return GR_OK;
+}
+
+/* A deferred norm's scale and shift live as long as somebody applies them. */
+static void keep_prologues(struct gr_plan *plan) {
+    for (int i = 0; i < plan->step_count; i++) {
+        struct gr_step *step = &plan->steps[i];
+        if (!step->dropped && step->prologue != GR_NONE)
+            alive_at(plan, plan->steps[step->prologue].saved,
+                     step->backward ? backward_time(plan, i) : forward_time(i));
+    }
+}
+
 static int place_step_memory(struct gr_plan *plan) {
     for (int i = 0; i < plan->step_count; i++) {
         struct gr_step *step = &plan->steps[i];
@@ -142,6 +174,8 @@ static int place_step_memory(struct gr_plan *plan) {
         int now = forward_time(i), then = step->backward ? backward_time(plan, i) : now;
         if (step->needs.saved)
             GR_TRY(add_buffer(plan, step->needs.saved, now, then, &step->saved));
+        if (step->statistics != GR_NONE)
+            GR_TRY(place_partials(plan, step, i));
         if (!step->needs.scratch)
             continue;
         GR_TRY(add_buffer(plan, step->needs.scratch, now, now, &step->scratch_forward));
@@ -163,7 +197,7 @@ static void merge(struct gr_plan *plan, int earlier, int later, int time) {
 static void merge_in_place(struct gr_plan *plan) {
     for (int i = 0; i < plan->step_count; i++) {
         struct gr_step *step = &plan->steps[i];
-        if (!step->dropped && (step->layer->kind->traits & GR_TRAIT_INPLACE))
+        if (!step->dropped && !step->deferred && (step->layer->kind->traits & GR_TRAIT_INPLACE))
             merge(plan, plan->values[step->inputs[0]].data, plan->values[step->output].data, forward_time(i));
     }
     for (int i = plan->step_count - 1; i >= 0; i--) {
@@ -250,6 +284,7 @@ int gr_plan_place(struct gr_plan *plan) {
     if (plan->request.training || plan->request.input_gradient)
         GR_TRY(place_gradients(plan));
     GR_TRY(place_step_memory(plan));
+    keep_prologues(plan);
     merge_in_place(plan);
     GR_TRY(assign_offsets(plan));
     plan->arena = gr_alloc(plan->arena_bytes);

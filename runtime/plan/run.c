@@ -42,6 +42,15 @@ static int bind_weights(struct gr_plan *plan, struct gr_step *step) {
     return GR_OK;
 }
 
+static void bind_prologue(struct gr_plan *plan, struct gr_step *step) {
+    const struct gr_step *norm = &plan->steps[step->prologue];
+    const float *saved = address(plan, norm->saved);
+    step->dress = (struct gr_prologue){.scale = saved,
+                                       .shift = saved + norm->geometry.out.c,
+                                       .activation = norm->epilogue.activation,
+                                       .a = norm->epilogue.a};
+}
+
 static int bind_step(struct gr_plan *plan, struct gr_step *step) {
     int inputs = step->layer->input_count, params = step->layer->param_count;
     step->x = gr_calloc((size_t)inputs, sizeof *step->x);
@@ -51,7 +60,7 @@ static int bind_step(struct gr_plan *plan, struct gr_step *step) {
         return GR_ERROR_MEMORY;
     for (int j = 0; j < inputs; j++) {
         const struct gr_value *in = &plan->values[step->inputs[j]];
-        step->x[j] = address(plan, in->data);
+        step->x[j] = address(plan, plan->values[j == 0 ? step->source : step->inputs[j]].data);
         if (step->backward && in->gradient)
             step->gx[j] = address(plan, in->grad);
     }
@@ -64,6 +73,9 @@ static int bind_step(struct gr_plan *plan, struct gr_step *step) {
             step->residual_gradient = address(plan, plan->values[step->residual].grad);
     }
     GR_TRY(bind_weights(plan, step));
+    step->epilogue.statistics = address(plan, step->partials);
+    if (step->prologue != GR_NONE)
+        bind_prologue(plan, step);
     step->pass = (struct gr_pass){.layer = step->layer,
                                   .geometry = &step->geometry,
                                   .kernel = step->kernel,
@@ -72,6 +84,7 @@ static int bind_step(struct gr_plan *plan, struct gr_step *step) {
                                   .y = step->y,
                                   .packed = step->packed,
                                   .epilogue = &step->epilogue,
+                                  .prologue = step->prologue == GR_NONE ? NULL : &step->dress,
                                   .saved = address(plan, step->saved),
                                   .scratch = address(plan, step->scratch_forward),
                                   .key = step->key,
@@ -153,6 +166,13 @@ static void set_key(struct gr_step *step, const struct gr_stream *stream) {
         step->key[i] = gr_random_u32(&random);
 }
 
+/* How many partial sums there are depends on the batch. */
+static void bind_statistics(struct gr_plan *plan, struct gr_step *step, int n) {
+    const struct gr_step *maker = &plan->steps[step->statistics];
+    step->pass.statistics = maker->epilogue.statistics;
+    step->pass.partials = maker->layer->kind->partials(maker->layer, &maker->geometry, maker->kernel, n);
+}
+
 static int fail_in_step(const struct gr_plan *plan, const struct gr_step *step) {
     return gr_fail_in("%s: layer %s (%s)", plan->net->name, step->layer->name, step->layer->kind->name);
 }
@@ -180,6 +200,8 @@ int gr_plan_forward(struct gr_plan *plan, int n, const struct gr_stream *stream)
         step->pass.n = n;
         step->pass.y = step->y;
         step->pass.scratch = address(plan, step->scratch_forward);
+        if (step->statistics != GR_NONE)
+            bind_statistics(plan, step, n);
         if (step->want.training && (step->layer->kind->traits & GR_TRAIT_IMPURE))
             set_key(step, stream ? stream : &first);
         if (step->layer->kind->forward(&step->pass))

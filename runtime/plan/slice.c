@@ -56,11 +56,17 @@ static int add_step(struct gr_plan *plan, struct gr_layer *layer) {
     }
     struct gr_step *step = &plan->steps[plan->step_count++];
     int count = layer->input_count;
-    *step = (struct gr_step){.layer = layer, .residual = GR_NONE, .output = layer->index};
+    *step = (struct gr_step){.layer = layer,
+                             .residual = GR_NONE,
+                             .output = layer->index,
+                             .prologue = GR_NONE,
+                             .statistics = GR_NONE,
+                             .partials = GR_NONE};
     step->inputs = gr_calloc((size_t)count, sizeof *step->inputs);
     step->in = gr_calloc((size_t)count, sizeof *step->in);
     if (!step->inputs || !step->in)
         return GR_ERROR_MEMORY;
+    step->source = plan->values[layer->inputs[0]->index].same_as;
     bool input_gradient = false;
     for (int j = 0; j < count; j++) {
         step->inputs[j] = plan->values[layer->inputs[j]->index].same_as;

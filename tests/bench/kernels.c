@@ -129,7 +129,7 @@ static void time_layer(const struct layer *l, int n) {
     float *x = filled(inputs), *y = filled(outputs), *w = filled(weights), *gx = filled(inputs);
     float *gw = filled(weights), *packed = filled(gr_convolution_packed(l->kernel, &v));
     float *scratch = filled(gr_convolution_scratch(l->kernel, &v, n) / sizeof(float));
-    struct gr_epilogue epilogue = {NULL, NULL, GR_RELU, 0};
+    struct gr_epilogue epilogue = {NULL, NULL, GR_RELU, 0, NULL};
     double times[4][RUNS], flops = 2.0 * (double)outputs * (l->c / v.groups) * l->extent * l->extent;
 
     for (int run = -1; run < RUNS; run++) { /* the first one warms up */
@@ -137,11 +137,11 @@ static void time_layer(const struct layer *l, int n) {
         double start = now();
         gr_convolution_pack(l->kernel, &v, w, NULL, packed);
         double packing = now();
-        gr_convolution_forward(l->kernel, &v, n, x, packed, &epilogue, y, scratch);
+        gr_convolution_forward(l->kernel, &v, n, x, NULL, packed, &epilogue, y, scratch);
         double forward = now();
         gr_convolution_backward_data(l->kernel, &v, n, y, packed, gx, false, scratch);
         double data = now();
-        gr_convolution_backward_weights(l->kernel, &v, n, x, y, gw, NULL, scratch);
+        gr_convolution_backward_weights(l->kernel, &v, n, x, NULL, y, gw, NULL, scratch);
         times[0][at] = packing - start;
         times[1][at] = forward - packing;
         times[2][at] = data - forward;

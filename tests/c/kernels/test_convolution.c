@@ -1,6 +1,7 @@
 #include "kernels/check_kernels.h"
 
 #include "kernels/convolution.h"
+#include "kernels/norm.h"
 
 struct sizes {
     int64_t x, y, w;
@@ -76,11 +77,11 @@ static struct results run(const struct problem *p, int threads) {
 
     weights[packed] = 54321;
     gr_convolution_pack(p->kernel, &p->v, p->w, p->scale, weights);
-    gr_convolution_forward(p->kernel, &p->v, p->n, p->x, weights, &p->epilogue, r.y, scratch);
+    gr_convolution_forward(p->kernel, &p->v, p->n, p->x, NULL, weights, &p->epilogue, r.y, scratch);
     if (p->accumulate)
         memcpy(r.gx, p->gx0, sizeof(float) * (size_t)s.x);
     gr_convolution_backward_data(p->kernel, &p->v, p->n, p->gy, weights, r.gx, p->accumulate, scratch);
-    gr_convolution_backward_weights(p->kernel, &p->v, p->n, p->x, p->gy, r.gw, r.gb, scratch);
+    gr_convolution_backward_weights(p->kernel, &p->v, p->n, p->x, NULL, p->gy, r.gw, r.gb, scratch);
     assert_true(weights[packed] == 54321);
     for (int i = 0; i < 16; i++)
         assert_true(scratch[floats + (size_t)i] == 12345);
@@ -132,7 +133,7 @@ static void check(enum gr_convolution_kernel kernel, struct gr_convolution v, in
              gr_convolution_kernel_name(kernel), n, v.h, v.w, v.c, v.oh, v.ow, v.k, v.kh, v.kw, v.sh, v.sw,
              v.dh, v.groups, dressed ? " dressed" : "");
     if (dressed) {
-        p.epilogue = (struct gr_epilogue){bias, residual, (s.y & 1) ? GR_RELU : GR_HARDSWISH, 0};
+        p.epilogue = (struct gr_epilogue){bias, residual, (s.y & 1) ? GR_RELU : GR_HARDSWISH, 0, NULL};
         p.accumulate = true;
         p.scale = scale;
     }
@@ -309,6 +310,74 @@ static void test_winograd(void **state) {
     both(GR_CONV_WINOGRAD, geometry(14, 14, 256, 192, 3, 1, 1, 1, 1, 1), 12);
 }
 
+/* A prologue gives what the same pass gives on inputs that went through it before; statistics are those of
+ * the results, whatever the number of threads. */
+static void check_streams(enum gr_convolution_kernel kernel, struct gr_convolution v, int n, float offset) {
+    struct sizes s = sizes_of(&v, n);
+    float *x = numbers(s.x, 1), *w = numbers(s.w, 2), *gy = numbers(s.y, 3), *bias = numbers(v.k, 4);
+    float *scale = numbers(v.c, 5), *shift = numbers(v.c, 6), *dressed = unwritten(s.x), *y = unwritten(s.y);
+    float *gw = unwritten(s.w), *gw2 = unwritten(s.w), *moments[3];
+    float *packed = unwritten((int64_t)gr_convolution_packed(kernel, &v));
+    float *scratch = unwritten((int64_t)(gr_convolution_scratch(kernel, &v, n) / sizeof(float)));
+    int64_t partials = gr_convolution_partials(kernel, &v, n);
+    float *statistics = unwritten(partials * (int64_t)gr_statistics_floats(v.k));
+    struct gr_prologue prologue = {scale, shift, GR_RELU6, 0};
+    struct gr_epilogue epilogue = {bias, NULL, GR_IDENTITY, 0, statistics};
+    double *wanted = zeros(s.y), *gwanted = zeros(s.w), *averages = zeros(v.k), *spreads = zeros(v.k);
+
+    for (int k = 0; k < v.k; k++)
+        bias[k] += offset; /* a mean that is far from 0 must not cost digits */
+    for (int64_t i = 0; i < s.x; i++)
+        dressed[i] = (float)activated(GR_RELU6, (double)x[i] * scale[i % v.c] + shift[i % v.c]);
+    naive(&v, n, dressed, w, gy, wanted, NULL, gwanted);
+    for (int threads = 1; threads <= 2; threads++) {
+        moments[threads] = unwritten(2 * v.k);
+        assert_int_equal(gr_threads_set(threads), 0);
+        gr_convolution_pack(kernel, &v, w, NULL, packed);
+        gr_convolution_forward(kernel, &v, n, x, &prologue, packed, &epilogue, y, scratch);
+        gr_convolution_backward_weights(kernel, &v, n, x, &prologue, gy, threads == 1 ? gw : gw2, NULL,
+                                        scratch);
+        gr_statistics_merge(partials, v.k, statistics, moments[threads], moments[threads] + v.k);
+    }
+    check_same_bits("statistics", 2 * v.k, moments[1], moments[2]);
+    check_same_bits("gradient under a prologue", s.w, gw, gw2);
+    for (int64_t i = 0; i < s.y; i++)
+        wanted[i] += bias[i % v.k];
+    check_close("forward under a prologue", s.y, y, wanted, 1e-5);
+    check_close("gradient under a prologue", s.w, gw, gwanted, 1e-5);
+    int64_t rows = s.y / v.k;
+    for (int64_t i = 0; i < s.y; i++)
+        averages[i % v.k] += (double)y[i] / (double)rows;
+    for (int64_t i = 0; i < s.y; i++)
+        spreads[i % v.k] += (y[i] - averages[i % v.k]) * (y[i] - averages[i % v.k]) / (double)rows;
+    check_close("mean", v.k, moments[1], averages, 1e-6);
+    check_close("variance", v.k, moments[1] + v.k, spreads, 1e-5);
+
+    float *arrays[] = {x,  w,   gy,     bias,    scale,      shift,      dressed,   y,
+                       gw, gw2, packed, scratch, statistics, moments[1], moments[2]};
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
+        gr_free(arrays[i]);
+    double *doubles[] = {wanted, gwanted, averages, spreads};
+    for (size_t i = 0; i < sizeof doubles / sizeof *doubles; i++)
+        gr_free(doubles[i]);
+}
+
+static void test_streams(void **state) {
+    (void)state;
+    for (int e = 1; e < EXTENTS; e++)
+        for (int a = 1; a < WIDTHS; a++) { /* one channel alone may be all cancellation */
+            int h = extents[e], w = extents[(e + a) % EXTENTS], c = widths[a], k = widths[2 + (a + e) % 3];
+            check_streams(GR_CONV_SEGMENT, geometry(h, w, c, k, 1, 1, 1, 0, 0, 1), 3, 0);
+            check_streams(GR_CONV_SEGMENT, geometry(h, w, c, k, 3, 2, 1, 1, 1, 1), 3, 100);
+            check_streams(GR_CONV_WINOGRAD, geometry(h, w + 2, 16, 48, 3, 1, 1, 1, 1, 1), 2,
+                          (float)(100 * (a % 2)));
+        }
+    check_streams(GR_CONV_SEGMENT, geometry(56, 56, 24, 144, 1, 1, 1, 0, 0, 1), 4, 3);
+    check_streams(GR_CONV_SEGMENT, geometry(14, 15, 8, 24, 3, 1, 2, 2, 2, 4), 3, 3);
+    check_streams(GR_CONV_WINOGRAD, geometry(57, 57, 64, 64, 3, 1, 1, 1, 1, 1), 2, 3);
+    assert_true(gr_convolution_streams(GR_CONV_SEGMENT) && gr_convolution_streams(GR_CONV_WINOGRAD));
+}
+
 static void test_cost(void **state) {
     struct gr_convolution v = geometry(14, 14, 64, 64, 1, 1, 1, 0, 0, 1),
                           d = geometry(14, 14, 64, 64, 3, 1, 1, 1, 1, 64);
@@ -332,6 +401,7 @@ static int group(void) {
         cmocka_unit_test(test_segment_large),
         cmocka_unit_test(test_depthwise),
         cmocka_unit_test(test_winograd),
+        cmocka_unit_test(test_streams),
         cmocka_unit_test(test_cost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -192,6 +192,46 @@ static void training_equals_reference(void **state) {
     compare_training("*", "conv1");   /* only the stem */
 }
 
+static const char *kernel_named(struct gr_plan *plan, const char *name, char out[32]) {
+    cJSON *rows = gr_plan_explain(plan), *row;
+    out[0] = '\0';
+    cJSON_ArrayForEach(row, rows) {
+        const char *kernel = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(row, "kernel"));
+        if (strcmp(cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(row, "name")), name) == 0)
+            snprintf(out, 32, "%s", kernel);
+    }
+    cJSON_Delete(rows);
+    return out;
+}
+
+/* A norm whose only readers are convolutions is never stored, with batch statistics and with fixed ones; one
+ * that a sum or a pool reads is. Its memory is saved. */
+static void norms_before_convolutions_are_applied_on_load(void **state) {
+    struct gr_network *net = make_network();
+    char kernel[32];
+    (void)state;
+    for (int fixed = 0; fixed < 2; fixed++) {
+        for (int i = 0; i < net->layer_count; i++)
+            net->layers[i]->fixed_norm = fixed;
+        struct gr_plan *plan = compile(net, (struct gr_plan_request){.training = true});
+        assert_string_equal(kernel_named(plan, "a.bn1", kernel), "(on load)");
+        assert_string_equal(kernel_named(plan, "a.relu1", kernel), "(fused)");
+        assert_string_equal(kernel_named(plan, "bn1", kernel), "batch_norm"); /* a.add reads it */
+        assert_string_equal(kernel_named(plan, "a.bn2", kernel), "batch_norm");
+        gr_plan_free(plan);
+        struct gr_plan_request wanted = {.training = true, .output_count = 2};
+        struct gr_layer *outputs[] = {net->output, gr_network_layer(net, "a.relu1")};
+        wanted.outputs = outputs;
+        plan = compile(net, wanted);
+        assert_string_equal(kernel_named(plan, "a.bn1", kernel), "batch_norm");
+        gr_plan_free(plan);
+        plan = compile(net, (struct gr_plan_request){.training = true, .reference = true});
+        assert_string_equal(kernel_named(plan, "a.bn1", kernel), "batch_norm");
+        gr_plan_free(plan);
+    }
+    gr_network_free(net);
+}
+
 static void nothing_below_the_lowest_trainable_layer_has_a_gradient(void **state) {
     (void)state;
     struct gr_network *net = make_network();
@@ -505,6 +545,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(inference_equals_reference),
         cmocka_unit_test(training_equals_reference),
+        cmocka_unit_test(norms_before_convolutions_are_applied_on_load),
         cmocka_unit_test(nothing_below_the_lowest_trainable_layer_has_a_gradient),
         cmocka_unit_test(a_frozen_training_plan_needs_no_more_memory_than_inference),
         cmocka_unit_test(planned_memory_is_what_the_allocator_saw),
