@@ -40,10 +40,11 @@ int gr_plan_inputs(const struct gr_plan *plan);
 float *gr_plan_given(struct gr_plan *plan, int i);
 struct gr_shape gr_plan_given_shape(const struct gr_plan *plan, int i);
 
-/* Where training can be cut: the layers whose outputs enter the first ones that are not a pure function of
- * the photo (trained, batch statistics, active dropout, a Lua layer that is not marked pure). What lies
- * before them can run once and be kept. cut[net->layer_count] receives *count layers in network order; 0 when
- * only the photo itself would be kept, or when everything is frozen. */
+/* Where training can be cut: before the first layers that are not a pure function of the photo (trained,
+ * batch statistics, active dropout, a Lua layer that is not marked pure). The cut is the smallest set of
+ * tensors from which those can be fed by layers without parameters alone; of equal ones the latest. What lies
+ * before it can run once and be kept. cut[net->layer_count] receives *count layers in network order; 0 when
+ * only the photo itself would be kept. GR_ERROR_MEMORY. */
 int gr_plan_cut(const struct gr_network *net, struct gr_layer **cut, int *count);
 
 /* Which random streams a training pass uses. */
