@@ -16,7 +16,8 @@
  * core.seed([n]) -> n                 sets and gets the seed of every stream of this state (1 at the start)
  * core.fit([n]) -> n                  sets and gets the ordinal of the present fit (0 at the start)
  * core.threads([n]) -> n              sets (0: one a processor) and gets the number of threads
- * core.memory([limit]) -> {live=, peak=, blocks=, limit=}   bytes; `limit` sets one (0 lifts it)
+ * core.memory([limit]) -> {live=, peak=, blocks=, limit=, share=}   bytes; `limit` sets one (0 lifts it);
+ *                                     share: what one cache may take
  * core.reset_peak()
  * core.clock() -> seconds             monotonic
  * core.interrupted() -> boolean       has Ctrl-C (or SIGTERM) come since core.clear_interrupt()?
@@ -123,6 +124,7 @@
  *   dataset:split() -> part held out for val, true when nobody asked for it
  *   dataset:duplicates() -> list of {first=file, second=file}     the same content in two classes or two sets
  *   dataset:set("train"|"val"|"test") -> set (empty when absent); dataset:close()
+ *   dataset:decoded() -> bytes of decoded photos in memory, the most there may be
  *   dataset:with(train set) -> dataset    the same with another train set
  *   set:count() set:name() set:at(i) -> {file=, class=|classes=}; set:take(positions) -> set; set:dataset() -> dataset
  *   set:targets() -> T [N,K]
@@ -153,14 +155,20 @@
  *   trainer:save(path [, record])     a checkpoint: weights, optimiser, step, and any table that JSON can hold
  *   trainer:restore(path) -> record   the same fit and seed; weights:record() gives it without a trainer
  *                                     kind "interrupt" is raised between steps, never inside
- * core.evaluate(net, set, {batch_size=, loss=, heads=true, size=, features=, progress=function(done, total)}) -> the document of
+ * core.evaluate(net, set, {batch_size=, loss=, heads=true, size=, features=, remembered=true, progress=function(done, total)}) -> the document of
  *             `graft eval --json` with count= and right=
- * core.cut(net) -> list of layer names, bytes a photo      where the frozen part ends (empty: nothing can be kept)
- * core.features(net, list of sets, {batch_size=, budget=, size=, progress=function(done, total)}) -> features | nil
- *                                     the output of the frozen part for every photo, computed once; nil: no frozen part, or
- *                                     larger than `budget` bytes. Goes into set:batches{features=}, trainer:use(features)
- *                                     and core.evaluate{features=}; freezing or thawing makes it stale
- *   features:layers() -> names; features:bytes() features:photos() features:close()
+ * core.cut(net [, size]) -> list of layer names, bytes a photo      where the frozen part ends (empty: nothing can be kept)
+ * core.features(net, list of sets, {budget=, folder=, size=, views=, augment=, seed=, remember=true, only_found=false,
+ *             progress=function(done, total)}) -> features | nil
+ *                                     the output of the frozen part for every photo, computed once, or found where it was
+ *                                     remembered; with `views` = k the first set's photos in k views that `augment` makes.
+ *                                     Beyond `budget` bytes (default: core.memory().share) it goes into files in `folder`; nil:
+ *                                     no frozen part, too large without a folder, or not found. Goes into
+ *                                     set:batches{features=, view=}, trainer:use(features) and core.evaluate{features=};
+ *                                     freezing or thawing makes it stale
+ *   features:layers() -> names; features:bytes() features:photos() features:found() -> counts; features:in_file(); features:close()
+ * core.forget()                       forgets what features remembered
+ * core.outputs(net, set, layer, {size=}, function(T, files, classes))     a layer's output for each batch of a set
  * core.bench(net, {batch=32, training=false}) -> bench    random photos and labels for `graft bench`: inference, or training
  *                                     of what is not frozen; compiled, and not run yet. net cannot be closed meanwhile
  *   bench:run()                       one batch forward, or one training step

@@ -239,6 +239,14 @@ static int dataset_skipped(lua_State *L) {
     return 1;
 }
 
+/* dataset:decoded() -> bytes of decoded photos in memory, the most there may be */
+static int dataset_decoded(lua_State *L) {
+    const struct gr_dataset *data = check(L, 1, "data:decoded")->data;
+    lua_pushinteger(L, (lua_Integer)gr_data_kept(data));
+    lua_pushinteger(L, (lua_Integer)data->cache_limit);
+    return 2;
+}
+
 /* dataset:duplicates() -> list of {first=file, second=file}: the same content in two classes or two sets */
 static int dataset_duplicates(lua_State *L) {
     const struct gr_dataset *data = check(L, 1, "data:duplicates")->data;
@@ -341,12 +349,10 @@ static int set_dataset(lua_State *L) {
     return 1;
 }
 
-/* Pushes the class's name, or for several labels a photo the list of names. Returns the field that it belongs
- * to. */
-static const char *push_class(lua_State *L, const struct gr_dataset *data, int64_t sample) {
+void graft_push_class(lua_State *L, const struct gr_dataset *data, int64_t sample) {
     if (!data->multilabel) {
         lua_pushstring(L, gr_data_class(data, sample));
-        return "class";
+        return;
     }
     float *row = graft_scratch(L, (size_t)data->class_count, sizeof *row);
     lua_Integer n = 0;
@@ -359,7 +365,6 @@ static const char *push_class(lua_State *L, const struct gr_dataset *data, int64
         lua_rawseti(L, -2, ++n);
     }
     lua_remove(L, -2);
-    return "classes";
 }
 
 static int set_at(lua_State *L) {
@@ -372,8 +377,8 @@ static int set_at(lua_State *L) {
     lua_createtable(L, 0, 2);
     lua_pushstring(L, set->data->samples[sample].file);
     lua_setfield(L, -2, "file");
-    const char *field = push_class(L, set->data, sample);
-    lua_setfield(L, -2, field);
+    graft_push_class(L, set->data, sample);
+    lua_setfield(L, -2, set->data->multilabel ? "classes" : "class");
     return 1;
 }
 
@@ -413,13 +418,21 @@ static int set_targets(lua_State *L) {
 
 void graft_open_data(lua_State *L) {
     static const luaL_Reg dataset_methods[] = {
-        {"name", dataset_name},     {"path", dataset_path},
-        {"size", dataset_size},     {"multilabel", dataset_multilabel},
-        {"digest", dataset_digest}, {"classes", dataset_classes},
-        {"counts", dataset_counts}, {"skipped", dataset_skipped},
-        {"split", dataset_split},   {"duplicates", dataset_duplicates},
-        {"set", dataset_set},       {"with", dataset_with},
-        {"close", dataset_close},   {NULL, NULL},
+        {"name", dataset_name},
+        {"path", dataset_path},
+        {"size", dataset_size},
+        {"multilabel", dataset_multilabel},
+        {"digest", dataset_digest},
+        {"classes", dataset_classes},
+        {"counts", dataset_counts},
+        {"skipped", dataset_skipped},
+        {"split", dataset_split},
+        {"decoded", dataset_decoded},
+        {"duplicates", dataset_duplicates},
+        {"set", dataset_set},
+        {"with", dataset_with},
+        {"close", dataset_close},
+        {NULL, NULL},
     };
     static const luaL_Reg set_methods[] = {
         {"count", set_count}, {"name", set_name},       {"dataset", set_dataset},       {"at", set_at},

@@ -49,6 +49,10 @@ struct graft_batch *graft_check_batch(lua_State *L, int index, const char *who);
 /* The batch while it is the loader's current one; raises afterwards. */
 const struct gr_batch *graft_current_batch(lua_State *L, int index, const char *who);
 
+/* Pushes the name of a sample's class, or for several labels a photo the list of names. */
+void graft_push_class(lua_State *L, const struct gr_dataset *data, int64_t sample);
+/* The option augment= of the table at `index`: a preset's name, or a list. */
+struct gr_augment graft_augment(lua_State *L, int index);
 int graft_set_batches(lua_State *L); /* set:batches{...}, loader.c */
 void graft_open_loader(lua_State *L);
 void graft_open_image(lua_State *L);

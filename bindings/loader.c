@@ -91,8 +91,7 @@ static void read_augmentation(lua_State *L, struct gr_augment *augment) {
     }
 }
 
-/* The option augment=: a preset's name, or a list. */
-static struct gr_augment read_augment(lua_State *L, int index) {
+struct gr_augment graft_augment(lua_State *L, int index) {
     struct gr_augment augment = {0};
     if (!graft_field(L, index, "augment"))
         return augment;
@@ -243,7 +242,7 @@ int graft_set_batches(lua_State *L) {
     graft_known(L, 2, who, known);
     if (graft_field(L, 2, "net"))
         net = graft_check_network(L, -1, who)->net;
-    struct gr_augment augment = read_augment(L, 2);
+    struct gr_augment augment = graft_augment(L, 2);
     int size = (int)graft_field_integer(L, 2, who, "size", set->set->data->size, 0, 1 << 14);
     struct gr_loader_options options = {
         .input = choose_input(net, size, &preprocessing),
@@ -321,22 +320,9 @@ static int batch_files(lua_State *L) {
 static int batch_classes(lua_State *L) {
     const struct gr_dataset *data = data_of(L, "b:classes");
     const struct graft_batch *batch = lua_touserdata(L, 1);
-    float *row = graft_scratch(L, (size_t)data->class_count, sizeof *row);
     lua_createtable(L, batch->n, 0);
     for (int i = 0; i < batch->n; i++) {
-        lua_Integer n = 0;
-        gr_data_target(data, batch->samples[i], row);
-        lua_newtable(L);
-        for (int c = 0; c < data->class_count; c++) {
-            if (row[c] == 0)
-                continue;
-            lua_pushstring(L, data->classes[c]);
-            lua_rawseti(L, -2, ++n);
-        }
-        if (!data->multilabel) {
-            lua_rawgeti(L, -1, 1);
-            lua_remove(L, -2);
-        }
+        graft_push_class(L, data, batch->samples[i]);
         lua_rawseti(L, -2, i + 1);
     }
     return 1;

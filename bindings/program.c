@@ -62,7 +62,9 @@ static int core_memory(lua_State *L) {
         gr_memory_limit((size_t)limit);
     }
     struct gr_memory memory = gr_memory();
-    lua_createtable(L, 0, 4);
+    lua_createtable(L, 0, 5);
+    lua_pushinteger(L, (lua_Integer)gr_memory_share());
+    lua_setfield(L, -2, "share");
     lua_pushinteger(L, (lua_Integer)memory.live);
     lua_setfield(L, -2, "live");
     lua_pushinteger(L, (lua_Integer)memory.peak);

@@ -362,7 +362,7 @@ static int trainer_use(lua_State *L) {
     struct trainer *trainer = check_idle(L, "trainer:use");
     lua_settop(L, 2);
     const struct gr_features *features = graft_features(L, 2, "trainer:use");
-    if (features && features->net != trainer->network->net)
+    if (features && features->prefix.net != trainer->network->net)
         return graft_fail(L, GR_ERROR_OPTION, "trainer:use: these features are of another network");
     gr_trainer_use_features(trainer->trainer, features);
     graft_count_features(L, 2, 1);
@@ -411,11 +411,31 @@ static struct gr_result *new_result(lua_State *L) {
     return result;
 }
 
-/* core.evaluate(net, set, {batch_size=, loss=, heads=true, size=, progress=}) -> the document of graft eval,
- * and `count` and `right` */
+/* Evaluates, from features that were remembered where none are given (at the stack index `features`). */
+static int evaluate(lua_State *L, struct graft_network *network, const struct gr_set *set,
+                    struct graft_dataset *dataset, int features, struct gr_evaluate_options *options,
+                    struct gr_result *result, bool remembered) {
+    struct gr_features *found = NULL;
+    int status = GR_OK;
+    dataset->loaders++;
+    graft_count_features(L, features, 1);
+    graft_lock(network);
+    if (remembered && !options->features)
+        options->features = found = graft_remembered(L, network->net, set, options->input, &status);
+    if (!status)
+        status = gr_evaluate(result, network->net, set, options);
+    gr_features_free(found);
+    dataset->loaders--;
+    graft_count_features(L, features, -1);
+    return graft_unlock(network, status);
+}
+
+/* core.evaluate(net, set, {batch_size=, loss=, heads=true, size=, features=, remembered=true, progress=}) ->
+ * the document of graft eval, and `count` and `right` */
 static int core_evaluate(lua_State *L) {
     static const char who[] = "graft.evaluate";
-    static const char *const known[] = {"batch_size", "loss", "heads", "size", "features", "progress", NULL};
+    static const char *const known[] = {"batch_size", "loss",       "heads",    "size",
+                                        "features",   "remembered", "progress", NULL};
     struct graft_network *network = graft_check_network(L, 1, who);
     struct gr_network *net = network->net;
     const struct gr_set *set = graft_check_set(L, 2, who)->set;
@@ -434,13 +454,15 @@ static int core_evaluate(lua_State *L) {
         .progress = on_progress,
         .payload = &evaluation,
     };
+    options.input = net->input;
     if (size > 0)
-        options.input = (struct gr_shape){net->input.c, size, size, false};
+        options.input.h = options.input.w = size;
+    bool remembered = graft_field_boolean(L, 3, who, "remembered", true);
     if (!graft_field(L, 3, "features"))
         lua_pushnil(L);
     int features = lua_gettop(L);
     options.features = graft_features(L, features, who);
-    if (options.features && options.features->net != net)
+    if (options.features && options.features->prefix.net != net)
         return graft_fail(L, GR_ERROR_OPTION, "%s: these features are of another network", who);
     if (!graft_field(L, 3, "loss"))
         lua_pushnil(L);
@@ -451,13 +473,7 @@ static int core_evaluate(lua_State *L) {
         evaluation.progress = lua_gettop(L);
     struct gr_result *result = new_result(L);
     void **held = graft_hold_json(L);
-    dataset->loaders++;
-    graft_count_features(L, features, 1);
-    graft_lock(network);
-    int status = graft_unlock(network, gr_evaluate(result, net, set, &options));
-    dataset->loaders--;
-    graft_count_features(L, features, -1);
-    graft_check(L, status);
+    graft_check(L, evaluate(L, network, set, dataset, features, &options, result, remembered));
     *held = gr_result_describe(result, net);
     if (!*held)
         return graft_raise(L);

@@ -4,8 +4,10 @@
 #include "base/text.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* In front of each block, padded to GR_ALIGNMENT so that the block itself stays aligned. */
 struct header {
@@ -159,4 +161,31 @@ void gr_memory_fail(long after, bool persist) {
     atomic_store(&fail_always, false);
     atomic_store(&fail_persist, persist);
     atomic_store(&fail_after, after);
+}
+
+/* Bytes of the control group's limit, or SIZE_MAX. */
+static size_t group_limit(void) {
+    char text[32] = "";
+    FILE *file = fopen("/sys/fs/cgroup/memory.max", "re");
+    if (!file)
+        return SIZE_MAX;
+    bool read = fgets(text, sizeof text, file) != NULL;
+    fclose(file);
+    char *end = text;
+    unsigned long long bytes = read ? strtoull(text, &end, 10) : 0;
+    return end > text ? (size_t)bytes : SIZE_MAX; /* "max" has no digits */
+}
+
+size_t gr_memory_share(void) {
+    const size_t most = (size_t)1 << 30;
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    size_t share = pages > 0 && page > 0 ? (size_t)pages / 4 * (size_t)page : (size_t)256 << 20;
+    size_t group = group_limit();
+    struct gr_memory memory = gr_memory();
+    if (share > group / 4)
+        share = group / 4;
+    if (share > most)
+        share = most;
+    size_t left = memory.limit > memory.live ? (memory.limit - memory.live) / 2 : 0;
+    return memory.limit && share > left ? left : share;
 }

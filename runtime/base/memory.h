@@ -41,6 +41,10 @@ void gr_memory_reset_peak(void);
 /* Allocations that would take `live` above `bytes` fail with GR_ERROR_MEMORY; 0 lifts the limit. */
 void gr_memory_limit(size_t bytes);
 
+/* What one cache may take unless somebody says otherwise: a quarter of the memory of the machine (or of the
+ * control group that this process is in), at most 1 GiB, and at most half of what the limit leaves. */
+size_t gr_memory_share(void);
+
 /* Test hook: the allocation number `after` from now (1 is the next one) fails; `persist`: so do all after it.
  * 0 switches the hook off. */
 void gr_memory_fail(long after, bool persist);

@@ -89,9 +89,7 @@ int gr_listing_dataset(struct gr_dataset **out, const char *path, const struct g
     data->max_skip = options->max_skip < 0 ? 0.05F : options->max_skip;
     data->bad_is_error = options->bad_is_error;
     data->size = options->size;
-    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    size_t quarter = pages > 0 && page > 0 ? (size_t)pages / 4 * (size_t)page : (size_t)256 << 20;
-    data->cache_limit = quarter < (size_t)1 << 30 ? quarter : (size_t)1 << 30;
+    data->cache_limit = gr_memory_share();
     data->path = gr_strdup(path);
     data->name = gr_strdup(path);
     if (!data->path || !data->name)

@@ -58,6 +58,8 @@ static int load(struct gr_loader *loader, struct gr_photo_cache *cache, int64_t 
                 const struct gr_preprocessing *preprocessing, float *x) {
     const struct gr_augment *augment = loader->options.augment;
     struct gr_view view = view_of(loader, sample);
+    if (view.view) /* a stored view: the same in every epoch and fit */
+        view.fit = view.epoch = 0;
     const struct gr_photo *kept = gr_keep_find(cache, sample);
     if (kept)
         return gr_photo_finish(kept, input, preprocessing, augment, &view, x);
@@ -75,19 +77,23 @@ static int load(struct gr_loader *loader, struct gr_photo_cache *cache, int64_t 
     return status;
 }
 
+/* Where the row of a sample is kept, or -1. */
+static int64_t place_of(const struct gr_loader *loader, int64_t sample) {
+    const struct gr_rows *rows = loader->options.rows;
+    return rows->places[loader->options.view * (uint64_t)rows->data->sample_count + (uint64_t)sample];
+}
+
 static void run_slot(struct gr_task *task) {
     struct slot *slot = (struct slot *)task;
     struct gr_loader *loader = slot->loader;
     const struct gr_rows *rows = loader->options.rows;
     if (atomic_load_explicit(&loader->cancelled, memory_order_relaxed))
         return;
-    if (rows) {
-        memcpy(slot->x, rows->values + (size_t)rows->row_of[slot->sample] * rows->floats,
-               rows->floats * sizeof *slot->x);
-        return;
-    }
-    slot->status =
-        load(loader, loader->cache, slot->sample, loader->options.input, &loader->preprocessing, slot->x);
+    if (rows)
+        slot->status = rows->read(rows, place_of(loader, slot->sample), slot->x);
+    else
+        slot->status =
+            load(loader, loader->cache, slot->sample, loader->options.input, &loader->preprocessing, slot->x);
     if (slot->status)
         slot->error = *gr_error();
 }
@@ -110,7 +116,7 @@ static void submit(struct gr_loader *loader, struct half *half) {
         slot->status = GR_OK;
         slot->submitted = !set->data->samples[slot->sample].broken;
         if (loader->options.rows)
-            slot->submitted &= loader->options.rows->row_of[slot->sample] >= 0;
+            slot->submitted &= place_of(loader, slot->sample) >= 0;
         if (slot->submitted)
             gr_task_submit(&slot->task);
     }
@@ -302,6 +308,9 @@ int gr_loader_open(struct gr_loader **out, const struct gr_set *set,
     GR_TRY(check_options(options));
     if (options->rows && options->rows->data != set->data)
         return gr_fail(GR_ERROR_OPTION, "the kept features are of another data set than %s", set->data->name);
+    if (options->rows && options->view > options->rows->views)
+        return gr_fail(GR_ERROR_OPTION, "%llu views are kept, there is no view %llu",
+                       (unsigned long long)options->rows->views, (unsigned long long)options->view);
     struct gr_loader *loader = gr_calloc(1, sizeof *loader);
     if (!loader)
         return GR_ERROR_MEMORY;

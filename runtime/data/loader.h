@@ -17,10 +17,13 @@
 
 /* Numbers that are kept for each photo, to be handed out in its place (train/features.h). */
 struct gr_rows {
-    const float *values;           /* [rows, floats] */
-    const int64_t *row_of;         /* for each sample of the data set its row, or -1: left out of batches */
     size_t floats;                 /* of a row */
     const struct gr_dataset *data; /* whose samples these are */
+    const int64_t *places;         /* [views + 1, samples]: where `read` finds the row; -1: there is none */
+    uint64_t views;                /* the highest view */
+    /* Copies a row to out[floats]; called from any thread. */
+    int (*read)(const struct gr_rows *rows, int64_t place, float *out);
+    const void *payload;
 };
 
 struct gr_loader_options {
@@ -30,11 +33,13 @@ struct gr_loader_options {
     bool shuffle;                     /* by (seed, fit, epoch) */
     bool drop_last;                   /* leave out a last batch that is not full */
     const struct gr_augment *augment; /* NULL: none */
-    uint64_t seed, fit, epoch, view;
+    uint64_t seed, fit, epoch;
+    uint64_t
+        view; /* 0: chance differs from epoch to epoch; v: it is that of view v, whatever fit and epoch */
     const int *columns; /* column of the targets for each class (gr_data_match); NULL: the same order */
-    const struct gr_rows
-        *rows;    /* NULL: photos; else batch->x is [n, floats] and no photo is decoded; no augmentation */
-    int64_t skip; /* batches to leave out at the start: resuming inside an epoch */
+    const struct gr_rows *rows; /* NULL: photos; else batch->x is [n, floats], the rows of `view`: no photo is
+                                   decoded, and there is no augmentation */
+    int64_t skip;               /* batches to leave out at the start: resuming inside an epoch */
 };
 
 struct gr_batch {

@@ -2,6 +2,7 @@
 #ifndef GRAFT_IO_FILE_H
 #define GRAFT_IO_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,13 +28,15 @@ int gr_source_read(const struct gr_source *source, uint64_t offset, void *buffer
 struct gr_writer {
     int fd; /* -1: not open */
     char *path, *temporary;
+    bool unsafe; /* set by the owner: not forced onto the disk, for what is checked before it is trusted and
+                    can be made again */
 };
 
 /* Creates the temporary file. What stands at `path` stays as it is until gr_writer_commit. */
 int gr_writer_open(struct gr_writer *out, const char *path);
 int gr_writer_put(struct gr_writer *writer, const void *bytes, size_t size);
-/* fsync, close, rename, fsync of the folder. Ends the writer, also on failure: then the temporary file is
- * gone and the old file whole. */
+/* fsync, close, rename, fsync of the folder (`unsafe`: close and rename). Ends the writer, also on failure:
+ * then the temporary file is gone and the old file whole. */
 int gr_writer_commit(struct gr_writer *writer);
 /* Gives up: removes the temporary file. Allowed on a writer that was ended. */
 void gr_writer_abort(struct gr_writer *writer);

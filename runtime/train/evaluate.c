@@ -12,18 +12,19 @@ enum { DEFAULT_BATCH = 32 };
 
 /* An evaluation under way. */
 struct tally {
-    const struct gr_features *features; /* NULL: photos */
+    const struct gr_frozen *prefix; /* batches are rows of it; NULL: photos */
     struct gr_result *result;
     struct gr_network *net;
     struct gr_loss loss;
     int k;
-    size_t photo; /* numbers in one photo */
+    size_t photo; /* numbers in one photo, or in one row */
+    int capacity; /* photos that the plan runs at a time */
     double loss_sum;
     int64_t top5;
     int64_t *head_right; /* one for each head */
     float *scores;       /* several labels: probabilities [count, k], for the average precision */
     uint8_t *given;      /* several labels: targets [count, k] */
-    int64_t capacity;    /* photos that fit in scores and given */
+    int64_t room;        /* photos that fit in scores and given */
     int64_t *hits;       /* several labels, a class: true positives, false positives, false negatives */
 };
 
@@ -82,9 +83,9 @@ static void finish_single(struct tally *t) {
 /* --- several labels a photo --- */
 
 static int grow_scores(struct tally *t, int64_t count) {
-    int64_t capacity = t->capacity ? t->capacity : 256;
+    int64_t capacity = t->room ? t->room : 256;
     size_t numbers, bytes;
-    if (count <= t->capacity)
+    if (count <= t->room)
         return GR_OK;
     while (capacity < count)
         capacity *= 2;
@@ -99,7 +100,7 @@ static int grow_scores(struct tally *t, int64_t count) {
     if (!given)
         return GR_ERROR_MEMORY;
     t->given = given;
-    t->capacity = capacity;
+    t->room = capacity;
     return GR_OK;
 }
 
@@ -185,26 +186,34 @@ static int finish_multi(struct tally *t) {
 
 /* --- the pass --- */
 
-static int tally_batch(struct tally *t, struct gr_plan *plan, const struct gr_batch *batch) {
+static int tally_photos(struct tally *t, struct gr_plan *plan, int n, const float *x, const float *y) {
     struct gr_result *r = t->result;
     bool multi = t->net->multilabel;
     double value;
-    if (t->features)
-        gr_features_fill(t->features, plan, batch->n, batch->x);
+    if (t->prefix)
+        gr_frozen_give(t->prefix, plan, n, x);
     else
-        memcpy(gr_plan_input(plan), batch->x, (size_t)batch->n * t->photo * sizeof *batch->x);
-    GR_TRY(gr_plan_forward(plan, batch->n, NULL));
+        memcpy(gr_plan_input(plan), x, (size_t)n * t->photo * sizeof *x);
+    GR_TRY(gr_plan_forward(plan, n, NULL));
     const float *logits = gr_plan_output(plan, 0);
-    GR_TRY(gr_loss(&t->loss, 0, batch->n, t->k, logits, batch->y, &value, NULL));
-    t->loss_sum += value * batch->n;
+    GR_TRY(gr_loss(&t->loss, 0, n, t->k, logits, y, &value, NULL));
+    t->loss_sum += value * n;
     for (int i = 0; i < r->head_count; i++)
-        t->head_right[i] +=
-            (multi ? right_multi : right_single)(batch->n, t->k, gr_plan_output(plan, i), batch->y);
+        t->head_right[i] += (multi ? right_multi : right_single)(n, t->k, gr_plan_output(plan, i), y);
     if (multi)
-        GR_TRY(tally_multi(t, batch->n, logits, batch->y));
+        GR_TRY(tally_multi(t, n, logits, y));
     else
-        tally_single(t, batch->n, logits, batch->y);
-    r->count += batch->n;
+        tally_single(t, n, logits, y);
+    r->count += n;
+    return GR_OK;
+}
+
+static int tally_batch(struct tally *t, struct gr_plan *plan, const struct gr_batch *batch) {
+    for (int first = 0; first < batch->n; first += t->capacity) {
+        int n = batch->n - first < t->capacity ? batch->n - first : t->capacity;
+        GR_TRY(tally_photos(t, plan, n, batch->x + (size_t)first * t->photo,
+                            batch->y + (size_t)first * (size_t)t->k));
+    }
     return GR_OK;
 }
 
@@ -258,8 +267,9 @@ static int finish(struct tally *t) {
     return GR_OK;
 }
 
-static int make_plan(struct gr_plan **out, struct gr_network *net, struct gr_shape input, int capacity,
+static int make_plan(struct gr_plan **out, const struct tally *t, struct gr_shape input,
                      const struct gr_evaluate_options *options) {
+    struct gr_network *net = t->net;
     int count = options->heads ? net->aux_count + 1 : 1;
     struct gr_layer **outputs = gr_calloc((size_t)count, sizeof *outputs);
     if (!outputs)
@@ -267,33 +277,33 @@ static int make_plan(struct gr_plan **out, struct gr_network *net, struct gr_sha
     for (int i = 0; i < count; i++)
         outputs[i] = i ? net->aux[i - 1].output : net->output;
     struct gr_plan_request request = {
-        .capacity = capacity, .input = input, .outputs = outputs, .output_count = count};
-    if (options->features) {
-        request.inputs = options->features->layers;
-        request.input_count = options->features->layer_count;
+        .capacity = t->capacity, .input = input, .outputs = outputs, .output_count = count};
+    if (t->prefix) {
+        request.inputs = t->prefix->layers;
+        request.input_count = t->prefix->layer_count;
     }
     int status = gr_plan_create(out, net, &request);
     gr_free(outputs);
     return status;
 }
 
-int gr_evaluate_batches(struct gr_result *out, struct gr_network *net, gr_batch_source *source, void *from,
-                        const struct gr_evaluate_options *options) {
+/* Evaluates on batches of photos, or of rows of a prefix. */
+static int evaluate(struct gr_result *out, struct gr_network *net, const struct gr_frozen *prefix,
+                    gr_batch_source *source, void *from, const struct gr_evaluate_options *options) {
     struct gr_evaluate_options o = options ? *options : (struct gr_evaluate_options){0};
     struct gr_result result = {0};
-    struct tally t = {.result = &result, .net = net};
+    struct tally t = {.result = &result, .net = net, .prefix = prefix};
     struct gr_plan *plan = NULL;
     const struct gr_batch *batch = NULL;
     struct gr_shape input = o.input.c ? o.input : net->input;
-    int capacity = o.batch_size > 0 ? o.batch_size : DEFAULT_BATCH;
+    t.capacity = o.batch_size > 0 ? o.batch_size : DEFAULT_BATCH;
     int status = start_tally(&t, &o);
-    t.photo = (size_t)gr_shape_size(input);
-    t.features = o.features;
+    t.photo = prefix ? prefix->floats : (size_t)gr_shape_size(input);
     if (!status)
-        status = make_plan(&plan, net, input, capacity, &o);
+        status = make_plan(&plan, &t, input, &o);
     while (!status && !(status = source(from, &batch)) && batch) {
-        if (batch->n > capacity)
-            status = gr_fail(GR_ERROR_SHAPE, "a batch of %d photos is larger than %d", batch->n, capacity);
+        if (!prefix && batch->n > t.capacity)
+            status = gr_fail(GR_ERROR_SHAPE, "a batch of %d photos is larger than %d", batch->n, t.capacity);
         else
             status = tally_batch(&t, plan, batch);
         if (!status && o.progress)
@@ -313,14 +323,44 @@ int gr_evaluate_batches(struct gr_result *out, struct gr_network *net, gr_batch_
     return status;
 }
 
+int gr_evaluate_batches(struct gr_result *out, struct gr_network *net, gr_batch_source *source, void *from,
+                        const struct gr_evaluate_options *options) {
+    return evaluate(out, net, NULL, source, from, options);
+}
+
 static int next_of_loader(void *from, const struct gr_batch **batch) {
     return gr_loader_next(from, batch);
+}
+
+/* From photos that have no frozen prefix before them, or from rows that are kept. */
+static int evaluate_loaded(struct gr_result *out, struct gr_network *net, const struct gr_set *set,
+                           const int *columns, const struct gr_evaluate_options *o) {
+    struct gr_preprocessing preprocessing = gr_preprocessing_for(&net->preprocessing, net->input, o->input);
+    struct gr_loader_options loading = {.input = o->input,
+                                        .preprocessing = &preprocessing,
+                                        .batch_size = o->features ? gr_frozen_batch(set) : o->batch_size,
+                                        .columns = columns,
+                                        .rows = o->features ? &o->features->rows : NULL};
+    struct gr_loader *loader = NULL;
+    GR_TRY(gr_loader_open(&loader, set, &loading));
+    int status = evaluate(out, net, o->features ? &o->features->prefix : NULL, next_of_loader, loader, o);
+    gr_loader_close(loader);
+    return status;
+}
+
+static int evaluate_pass(struct gr_result *out, const struct gr_frozen *prefix, const struct gr_set *set,
+                         const int *columns, const struct gr_evaluate_options *o) {
+    struct gr_frozen_pass *pass = NULL;
+    GR_TRY(gr_frozen_open(&pass, prefix, set, NULL, columns));
+    int status = evaluate(out, prefix->net, prefix, gr_frozen_next, pass, o);
+    gr_frozen_close(pass);
+    return status;
 }
 
 int gr_evaluate(struct gr_result *out, struct gr_network *net, const struct gr_set *set,
                 const struct gr_evaluate_options *options) {
     struct gr_evaluate_options o = options ? *options : (struct gr_evaluate_options){0};
-    struct gr_loader *loader = NULL;
+    struct gr_frozen prefix = {0};
     int *columns = gr_calloc((size_t)set->data->class_count, sizeof *columns);
     if (!columns)
         return GR_ERROR_MEMORY;
@@ -330,18 +370,17 @@ int gr_evaluate(struct gr_result *out, struct gr_network *net, const struct gr_s
         o.batch_size = (int)set->count;
     if (!o.input.c)
         o.input = net->input;
-    struct gr_preprocessing preprocessing = gr_preprocessing_for(&net->preprocessing, net->input, o.input);
-    struct gr_loader_options loading = {.input = o.input,
-                                        .preprocessing = &preprocessing,
-                                        .batch_size = o.batch_size,
-                                        .columns = columns,
-                                        .rows = o.features ? &o.features->rows : NULL};
     int status = gr_data_match(set->data, (const char *const *)net->classes, net->class_count, columns);
-    if (!status)
-        status = gr_loader_open(&loader, set, &loading);
-    if (!status)
-        status = gr_evaluate_batches(out, net, next_of_loader, loader, &o);
-    gr_loader_close(loader);
+    if (!status && o.features && gr_frozen_stale(&o.features->prefix))
+        status = gr_fail(GR_ERROR_OPTION, "%s was changed since the output of its frozen part was kept",
+                         net->name);
+    if (!status && !o.features)
+        status = gr_frozen_find(&prefix, net, o.input);
+    if (!status && prefix.layer_count > 0)
+        status = evaluate_pass(out, &prefix, set, columns, &o);
+    else if (!status)
+        status = evaluate_loaded(out, net, set, columns, &o);
+    gr_frozen_clear(&prefix);
     gr_free(columns);
     return status;
 }

@@ -53,7 +53,8 @@ struct gr_evaluate_options {
 typedef int gr_batch_source(void *from, const struct gr_batch **batch);
 
 /* Evaluates on a set. Its classes are matched with the network's by name. `options` may be NULL. The caller
- * releases the result by gr_result_clear; on failure there is nothing to release. */
+ * releases the result by gr_result_clear; on failure there is nothing to release. A frozen prefix runs by
+ * itself, as train/frozen.h says, so kept features give the same bits as photos. */
 int gr_evaluate(struct gr_result *out, struct gr_network *net, const struct gr_set *set,
                 const struct gr_evaluate_options *options);
 /* The same on batches whose targets are in the order of the network's classes. */

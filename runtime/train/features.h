@@ -1,51 +1,52 @@
 /* Feature cache: what a frozen prefix makes of each photo, computed once.
  *
  * A frozen prefix is a pure function, so its output for a photo can be kept and training starts from there.
- * The cut is where plan/plan.h's gr_plan_cut says; with residual blocks or auxiliary classifiers it can be
- * several tensors, which lie side by side in a photo's row. Rows are computed in the order of the listing, in
- * batches of one size, before training begins: never while it goes on, so they do not depend on the order of
- * an epoch. */
+ * Rows (train/frozen.h) are computed before training begins, never while it goes on. A photo can be kept as
+ * it is (view 0) and as chance changes it (views 1, 2, ...: a mirrored photo is a view like any other, since
+ * the features of a mirror image are not mirrored features). Rows lie in blocks (train/feature_block.h), one
+ * for each set and view, which are found again by a digest of all that they depend on. */
 #ifndef GRAFT_TRAIN_FEATURES_H
 #define GRAFT_TRAIN_FEATURES_H
 
-#include "data/loader.h"
-#include "plan/plan.h"
+#include "train/feature_block.h"
+#include "train/frozen.h"
 
 struct gr_features {
-    struct gr_rows rows;      /* what a loader reads instead of photos */
-    struct gr_layer **layers; /* the cut, in network order */
-    int layer_count;
+    struct gr_rows rows; /* what a loader reads instead of photos */
+    struct gr_frozen prefix;
+    struct gr_feature_block **blocks;
+    int block_count;
     size_t bytes;   /* of all rows */
-    int64_t photos; /* rows that are filled */
-    struct gr_network *net;
-    uint64_t version;      /* of the network when they were made */
-    struct gr_shape input; /* the photos' size */
+    int64_t photos; /* rows: one for each photo and view */
+    int64_t found;  /* of them: not computed, but found */
+    bool in_file;   /* some rows are in files */
+};
+
+struct gr_features_part {
+    const struct gr_set *set;
+    int views; /* 0: the photos as they are (view 0); k: k augmented views (1..k) instead */
 };
 
 struct gr_features_options {
-    struct gr_shape input; /* c 0: the network's own */
-    int batch_size;        /* photos a pass; 0: 32 */
-    size_t budget;         /* bytes that the rows may take; more: none are made */
-    /* Called after each batch with the photos done so far and in all; a status other than 0 ends it. */
+    struct gr_shape input;            /* c 0: the network's own */
+    size_t budget;                    /* bytes that rows may take in memory */
+    const char *folder;               /* where rows beyond the budget go, as features-*.rows; NULL: nowhere */
+    const struct gr_augment *augment; /* of the views, keyed by (seed, view, photo) */
+    uint64_t seed;
+    struct gr_feature_store *store; /* blocks are looked for and kept there; NULL: neither */
+    const char *version;            /* of the program, a part of each block's key; NULL: "" */
+    bool only_found; /* compute nothing: the features are made only when every block is found in the store */
+    /* Called after each batch with the rows computed so far and in all; a status other than 0 ends it. */
     int (*progress)(void *payload, int64_t done, int64_t total);
     void *payload;
 };
 
-/* Bytes a photo at the cut of this network, and the cut (as gr_plan_cut; *count 0: there is none). Nothing is
- * run. */
-int gr_features_size(const struct gr_network *net, struct gr_layer **cut, int *count, size_t *bytes);
-
-/* Runs the prefix over the sets. *out stays NULL, and 0 is returned, when there is no cut or the rows would
- * be larger than the budget. The sets, their data and the network stay alive as long as the features. Photos
- * that cannot be read are left out and listed, as a loader does. */
-int gr_features_create(struct gr_features **out, struct gr_network *net, const struct gr_set *const *sets,
-                       int set_count, const struct gr_features_options *options);
-void gr_features_free(struct gr_features *features); /* NULL is allowed */
-
-/* True when the network was changed (freezing, structure) since they were made. */
-bool gr_features_stale(const struct gr_features *features);
-
-/* Spreads the rows of a batch over the given inputs of a plan. */
-void gr_features_fill(const struct gr_features *features, struct gr_plan *plan, int n, const float *rows);
+/* The rows of some sets of one data set. *out stays NULL, and 0 is returned, when there is no frozen prefix,
+ * when the rows are larger than the budget and no folder is given, or when `only_found` finds too little. The
+ * sets, their data and the network stay alive as long as the features. Photos that cannot be read are left
+ * out and listed, as a loader does. GR_ERROR_FILE: a file of rows cannot be written. */
+int gr_features_create(struct gr_features **out, struct gr_network *net, const struct gr_features_part *parts,
+                       int part_count, const struct gr_features_options *options);
+void gr_features_free(struct gr_features *features); /* NULL is allowed; files stay */
 
 #endif

@@ -139,12 +139,12 @@ int gr_trainer_prepare(struct gr_trainer *trainer, int n, struct gr_shape input)
     if (trainer->capacity > capacity)
         capacity = trainer->capacity;
     struct gr_plan_request request = {.capacity = capacity, .input = input, .training = true};
-    if (trainer->features && gr_features_stale(trainer->features))
+    if (trainer->features && gr_frozen_stale(&trainer->features->prefix))
         return gr_fail(GR_ERROR_OPTION, "%s was changed since the output of its frozen part was kept",
                        trainer->net->name);
     if (trainer->features) {
-        request.inputs = trainer->features->layers;
-        request.input_count = trainer->features->layer_count;
+        request.inputs = trainer->features->prefix.layers;
+        request.input_count = trainer->features->prefix.layer_count;
     }
     drop_plan(trainer);
     int status = gr_plan_create(&trainer->plan, trainer->net, &request);
@@ -233,7 +233,7 @@ static int compute(struct gr_trainer *trainer, int n, const float *x, int k, con
                    double *loss) {
     struct gr_stream stream = {trainer->options.seed, trainer->options.fit, (uint64_t)trainer->steps};
     if (trainer->features)
-        gr_features_fill(trainer->features, trainer->plan, n, x);
+        gr_frozen_give(&trainer->features->prefix, trainer->plan, n, x);
     else
         memcpy(gr_plan_input(trainer->plan), x,
                (size_t)n * (size_t)gr_shape_size(trainer->input) * sizeof *x);

@@ -1,0 +1,240 @@
+#include "train/frozen.h"
+
+#include "base/digest.h"
+#include "base/memory.h"
+#include "base/status.h"
+#include "base/threads.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { BATCH = 32 };
+
+/* ---- what it is ---- */
+
+/* Marks what the cut is made of. */
+static bool *mark_prefix(const struct gr_frozen *prefix) {
+    const struct gr_network *net = prefix->net;
+    bool *marks = gr_calloc((size_t)net->layer_count, sizeof *marks);
+    for (int i = 0; marks && i < prefix->layer_count; i++)
+        marks[prefix->layers[i]->index] = true;
+    for (int i = net->layer_count - 1; marks && i > 0; i--)
+        for (int j = 0; marks[i] && j < net->layers[i]->input_count; j++)
+            marks[net->layers[i]->inputs[j]->index] = true;
+    return marks;
+}
+
+/* Sizes at the cut for photos of this size: those that a plan would have. */
+static int measure(struct gr_frozen *prefix) {
+    struct gr_plan_request request = {.capacity = 1,
+                                      .input = prefix->input,
+                                      .outputs = prefix->layers,
+                                      .output_count = prefix->layer_count};
+    struct gr_plan *plan = NULL;
+    GR_TRY(gr_plan_create(&plan, prefix->net, &request));
+    for (int i = 0; i < prefix->layer_count; i++)
+        prefix->floats += (size_t)gr_shape_size(gr_plan_output_shape(plan, i));
+    gr_plan_free(plan);
+    return GR_OK;
+}
+
+int gr_frozen_find(struct gr_frozen *out, struct gr_network *net, struct gr_shape input) {
+    *out = (struct gr_frozen){
+        .net = net, .version = net->version, .input = input.c ? input : net->input, .lasting = true};
+    out->layers = gr_calloc((size_t)net->layer_count, sizeof *out->layers);
+    if (!out->layers)
+        return GR_ERROR_MEMORY;
+    GR_TRY(gr_plan_cut(net, out->layers, &out->layer_count));
+    if (out->layer_count == 0)
+        return GR_OK;
+    bool *marks = mark_prefix(out);
+    if (!marks)
+        return GR_ERROR_MEMORY;
+    bool own_size = out->input.h == net->input.h && out->input.w == net->input.w;
+    for (int i = 0; i < net->layer_count; i++)
+        out->lasting &= !(marks[i] && (net->layers[i]->kind->traits & GR_TRAIT_MAIN_THREAD));
+    gr_free(marks);
+    for (int i = 0; own_size && i < out->layer_count; i++)
+        out->floats += (size_t)gr_shape_size(out->layers[i]->shape);
+    return own_size ? GR_OK : measure(out);
+}
+
+void gr_frozen_clear(struct gr_frozen *prefix) {
+    gr_free(prefix->layers);
+    *prefix = (struct gr_frozen){0};
+}
+
+bool gr_frozen_stale(const struct gr_frozen *prefix) {
+    return prefix->version != prefix->net->version;
+}
+
+int gr_frozen_feeds(const struct gr_frozen *prefix, const struct gr_layer *layer, bool *feeds) {
+    bool *had = gr_calloc((size_t)prefix->net->layer_count, sizeof *had);
+    if (!had)
+        return GR_ERROR_MEMORY;
+    for (int i = 0; i < prefix->layer_count; i++)
+        had[prefix->layers[i]->index] = true;
+    for (int i = 1; i <= layer->index; i++) { /* the photo itself is not to be had from a row */
+        const struct gr_layer *above = prefix->net->layers[i];
+        bool all = true;
+        for (int j = 0; j < above->input_count; j++)
+            all &= had[above->inputs[j]->index];
+        had[i] |= all;
+    }
+    *feeds = had[layer->index];
+    gr_free(had);
+    return GR_OK;
+}
+
+/* ---- its digest ---- */
+
+static void add_text(struct gr_digest *digest, const char *text) {
+    gr_digest_add(digest, text, strlen(text) + 1);
+}
+
+static int add_layer(struct gr_digest *digest, const struct gr_layer *layer) {
+    cJSON *options = gr_options_write(layer->kind->options, layer->options);
+    char *text = options ? cJSON_PrintUnformatted(options) : NULL;
+    int status = text ? GR_OK : gr_fail(GR_ERROR_MEMORY, "no memory for the options of %s", layer->name);
+    add_text(digest, layer->name);
+    add_text(digest, layer->kind->name);
+    if (text)
+        add_text(digest, text);
+    for (int j = 0; j < layer->input_count; j++)
+        add_text(digest, layer->inputs[j]->name);
+    for (int p = 0; !status && p < layer->param_count; p++) {
+        struct gr_tensor packed = {0};
+        status = gr_tensor_pack(&packed, &layer->params[p].tensor);
+        add_text(digest, layer->params[p].name);
+        if (!status)
+            gr_digest_add(digest, gr_tensor_data(&packed), gr_tensor_bytes(&packed));
+        gr_tensor_release(&packed);
+    }
+    cJSON_free(text);
+    cJSON_Delete(options);
+    return status;
+}
+
+int gr_frozen_digest(const struct gr_frozen *prefix, const char *version, char hex[65]) {
+    struct gr_preprocessing p =
+        gr_preprocessing_for(&prefix->net->preprocessing, prefix->net->input, prefix->input);
+    struct gr_digest digest;
+    char line[256];
+    bool *marks = mark_prefix(prefix);
+    int status = marks ? GR_OK : GR_ERROR_MEMORY;
+    gr_digest_start(&digest);
+    snprintf(line, sizeof line, "%s %s %s %d", version, gr_simd_name(), gr_blas_name(), gr_threads());
+    add_text(&digest, line);
+    snprintf(line, sizeof line, "%d %d %d %d %d %d %d %a %a %a %a %a %a", prefix->input.c, prefix->input.h,
+             prefix->input.w, p.resize, p.stretch, (int)p.interpolation, p.bgr, (double)p.mean[0],
+             (double)p.mean[1], (double)p.mean[2], (double)p.std[0], (double)p.std[1], (double)p.std[2]);
+    add_text(&digest, line);
+    for (int i = 1; !status && i < prefix->net->layer_count; i++)
+        if (marks[i])
+            status = add_layer(&digest, prefix->net->layers[i]);
+    for (int i = 0; i < prefix->layer_count; i++)
+        add_text(&digest, prefix->layers[i]->name);
+    gr_digest_hex(&digest, hex);
+    gr_free(marks);
+    return status;
+}
+
+/* ---- running it ---- */
+
+void gr_frozen_give(const struct gr_frozen *prefix, struct gr_plan *plan, int n, const float *rows) {
+    size_t first = 0;
+    for (int i = 0; i < prefix->layer_count; i++) {
+        size_t floats = (size_t)gr_shape_size(gr_plan_given_shape(plan, i));
+        float *to = gr_plan_given(plan, i);
+        for (int photo = 0; photo < n; photo++)
+            memcpy(to + (size_t)photo * floats, rows + (size_t)photo * prefix->floats + first,
+                   floats * sizeof *to);
+        first += floats;
+    }
+}
+
+int gr_frozen_batch(const struct gr_set *set) {
+    return set->count < 1 ? 1 : set->count < BATCH ? (int)set->count : BATCH;
+}
+
+struct gr_frozen_pass {
+    const struct gr_frozen *prefix;
+    struct gr_plan *plan;
+    struct gr_loader *loader;
+    int capacity;
+    float *rows; /* [capacity, floats] */
+    struct gr_batch batch;
+};
+
+void gr_frozen_close(struct gr_frozen_pass *pass) {
+    if (!pass)
+        return;
+    gr_loader_close(pass->loader);
+    gr_plan_free(pass->plan);
+    gr_free(pass->rows);
+    gr_free(pass);
+}
+
+int gr_frozen_open(struct gr_frozen_pass **out, const struct gr_frozen *prefix, const struct gr_set *set,
+                   const struct gr_frozen_view *view, const int *columns) {
+    struct gr_preprocessing preprocessing =
+        gr_preprocessing_for(&prefix->net->preprocessing, prefix->net->input, prefix->input);
+    struct gr_loader_options loading = {.input = prefix->input,
+                                        .preprocessing = &preprocessing,
+                                        .batch_size = gr_frozen_batch(set),
+                                        .columns = columns};
+    struct gr_plan_request request = {.capacity = loading.batch_size,
+                                      .input = prefix->input,
+                                      .outputs = prefix->layers,
+                                      .output_count = prefix->layer_count};
+    size_t floats;
+    *out = NULL;
+    if (view) {
+        loading.augment = view->augment;
+        loading.seed = view->seed;
+        loading.view = view->view;
+    }
+    if (!gr_size_multiply(prefix->floats, (size_t)request.capacity, &floats))
+        return gr_fail(GR_ERROR_LIMIT, "%d rows of %zu numbers are too large", request.capacity,
+                       prefix->floats);
+    struct gr_frozen_pass *pass = gr_calloc(1, sizeof *pass);
+    if (!pass)
+        return GR_ERROR_MEMORY;
+    pass->prefix = prefix;
+    pass->capacity = request.capacity;
+    pass->rows = gr_calloc(floats, sizeof *pass->rows);
+    int status = pass->rows ? gr_plan_create(&pass->plan, prefix->net, &request) : GR_ERROR_MEMORY;
+    if (!status)
+        status = gr_loader_open(&pass->loader, set, &loading);
+    if (status)
+        gr_frozen_close(pass);
+    else
+        *out = pass;
+    return status;
+}
+
+int gr_frozen_next(void *from, const struct gr_batch **batch) {
+    struct gr_frozen_pass *pass = from;
+    const struct gr_frozen *prefix = pass->prefix;
+    const struct gr_batch *photos;
+    size_t photo = (size_t)gr_shape_size(prefix->input), first = 0;
+    *batch = NULL;
+    GR_TRY(gr_loader_next(pass->loader, &photos));
+    if (!photos)
+        return GR_OK;
+    memcpy(gr_plan_input(pass->plan), photos->x, (size_t)photos->n * photo * sizeof(float));
+    memset(gr_plan_input(pass->plan) + (size_t)photos->n * photo, 0,
+           (size_t)(pass->capacity - photos->n) * photo * sizeof(float));
+    GR_TRY(gr_plan_forward(pass->plan, pass->capacity, NULL));
+    for (int l = 0; l < prefix->layer_count; l++) {
+        size_t floats = (size_t)gr_shape_size(gr_plan_output_shape(pass->plan, l));
+        for (int i = 0; i < photos->n; i++)
+            memcpy(pass->rows + (size_t)i * prefix->floats + first,
+                   gr_plan_output(pass->plan, l) + (size_t)i * floats, floats * sizeof(float));
+        first += floats;
+    }
+    pass->batch = *photos;
+    pass->batch.x = pass->rows;
+    *batch = &pass->batch;
+    return GR_OK;
+}

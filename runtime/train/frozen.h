@@ -1,0 +1,58 @@
+/* The frozen prefix of a network: the layers that are a pure function of the photo (plan/plan.h,
+ * gr_plan_cut).
+ *
+ * Its output for one photo is a row: the tensors of the cut side by side, in network order. Rows are always
+ * computed in the order of a set, in batches of one size that depends on the set alone (the last one filled
+ * up), because the rows of a matrix product can differ in their last bits with the number and the place of
+ * the others. So the same set gives the same rows, whenever and for whatever they are computed. */
+#ifndef GRAFT_TRAIN_FROZEN_H
+#define GRAFT_TRAIN_FROZEN_H
+
+#include "data/loader.h"
+#include "plan/plan.h"
+
+struct gr_frozen {
+    struct gr_network *net;
+    uint64_t version;         /* of the network when this was found */
+    struct gr_shape input;    /* of the photos */
+    struct gr_layer **layers; /* the cut, in network order */
+    int layer_count;          /* 0: there is no frozen prefix */
+    size_t floats;            /* of a row */
+    bool lasting; /* can be recognised again: no layer of it is the embedding program's (written in Lua) */
+};
+
+/* Finds the prefix for photos of `input` (c 0: the network's own); nothing is run. Release it by
+ * gr_frozen_clear, also after a failure. */
+int gr_frozen_find(struct gr_frozen *out, struct gr_network *net, struct gr_shape input);
+void gr_frozen_clear(struct gr_frozen *prefix);
+
+/* True when the network was changed (freezing, structure) since the prefix was found. */
+bool gr_frozen_stale(const struct gr_frozen *prefix);
+/* *feeds: can this layer's output be computed from a row? */
+int gr_frozen_feeds(const struct gr_frozen *prefix, const struct gr_layer *layer, bool *feeds);
+
+/* SHA-256 over all that its rows depend on besides the photos: layers with options and parameters,
+ * preprocessing, input size, the cut, instruction set, BLAS, threads, and `version` (the program's). */
+int gr_frozen_digest(const struct gr_frozen *prefix, const char *version, char hex[65]);
+
+/* Spreads n rows over the given inputs of a plan (made with request.inputs = prefix->layers). */
+void gr_frozen_give(const struct gr_frozen *prefix, struct gr_plan *plan, int n, const float *rows);
+
+/* Photos in a pass's batch: 32, or the whole set where that is smaller. */
+int gr_frozen_batch(const struct gr_set *set);
+
+struct gr_frozen_view { /* what chance does to the photos; all zero: nothing */
+    const struct gr_augment *augment;
+    uint64_t seed, view; /* view: 1, 2, ... */
+};
+
+/* One pass over a set. Set, prefix, augmentation and columns (see data/loader.h) stay alive as long. */
+struct gr_frozen_pass;
+int gr_frozen_open(struct gr_frozen_pass **out, const struct gr_frozen *prefix, const struct gr_set *set,
+                   const struct gr_frozen_view *view, const int *columns);
+/* The next batch, as gr_loader_next gives it, with rows for photos: batch->x is [n, floats]. `pass` is a
+ * struct gr_frozen_pass. */
+int gr_frozen_next(void *pass, const struct gr_batch **batch);
+void gr_frozen_close(struct gr_frozen_pass *pass); /* NULL is allowed */
+
+#endif
