@@ -124,7 +124,7 @@
  *   dataset:split() -> part held out for val, true when nobody asked for it
  *   dataset:duplicates() -> list of {first=file, second=file}     the same content in two classes or two sets
  *   dataset:set("train"|"val"|"test") -> set (empty when absent); dataset:close()
- *   dataset:decoded() -> bytes of decoded photos in memory, the most there may be
+ *   dataset:decoded() -> bytes of decoded photos in memory, the most there may be, their number
  *   dataset:with(train set) -> dataset    the same with another train set
  *   set:count() set:name() set:at(i) -> {file=, class=|classes=}; set:take(positions) -> set; set:dataset() -> dataset
  *   set:targets() -> T [N,K]

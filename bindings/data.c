@@ -239,12 +239,15 @@ static int dataset_skipped(lua_State *L) {
     return 1;
 }
 
-/* dataset:decoded() -> bytes of decoded photos in memory, the most there may be */
+/* dataset:decoded() -> bytes of decoded photos in memory, the most there may be, and how many photos they are
+ */
 static int dataset_decoded(lua_State *L) {
     const struct gr_dataset *data = check(L, 1, "data:decoded")->data;
-    lua_pushinteger(L, (lua_Integer)gr_data_kept(data));
+    int64_t photos;
+    lua_pushinteger(L, (lua_Integer)gr_data_kept(data, &photos));
     lua_pushinteger(L, (lua_Integer)data->cache_limit);
-    return 2;
+    lua_pushinteger(L, (lua_Integer)photos);
+    return 3;
 }
 
 /* dataset:duplicates() -> list of {first=file, second=file}: the same content in two classes or two sets */

@@ -52,10 +52,10 @@ struct gr_dataset {
     struct gr_duplicate *duplicates;
     int64_t duplicate_count;
 
-    int width, height;  /* of the photos in memory (IDX) */
-    int root;           /* descriptor of the folder that photos are opened beneath, or -1 */
-    int size;           /* option `size`: input side that overrides the network's; 0: none */
-    size_t cache_limit; /* bytes of decoded photos to keep: gr_memory_share() */
+    int width, height;             /* of the photos in memory (IDX) */
+    int root;                      /* descriptor of the folder that photos are opened beneath, or -1 */
+    int size;                      /* option `size`: input side that overrides the network's; 0: none */
+    size_t cache_limit;            /* bytes of decoded photos to keep: gr_memory_share() */
     struct gr_photo_cache *caches; /* the loader's */
     struct gr_pixels *pixels;      /* block of IDX pixels, shared between copies */
 };

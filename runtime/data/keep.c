@@ -66,7 +66,7 @@ static bool reserve(struct gr_photo_cache *cache, size_t bytes) {
     if (memory.limit && memory.live > memory.limit / 2)
         return false; /* the rest is for the work itself */
     if (atomic_fetch_add(&cache->bytes, bytes) + bytes <= cache->data->cache_limit &&
-        gr_data_kept(cache->data) <= cache->data->cache_limit)
+        gr_data_kept(cache->data, NULL) <= cache->data->cache_limit)
         return true;
     atomic_fetch_sub(&cache->bytes, bytes);
     return false;
@@ -90,10 +90,15 @@ void gr_keep_offer(struct gr_photo_cache *cache, int64_t sample, struct gr_photo
     gr_photo_free(photo);
 }
 
-size_t gr_data_kept(const struct gr_dataset *data) {
+size_t gr_data_kept(const struct gr_dataset *data, int64_t *photos) {
     size_t bytes = 0;
-    for (struct gr_photo_cache *cache = data->caches; cache; cache = cache->next)
+    if (photos)
+        *photos = 0;
+    for (struct gr_photo_cache *cache = data->caches; cache; cache = cache->next) {
         bytes += atomic_load(&cache->bytes);
+        for (int64_t i = 0; photos && i < cache->count; i++)
+            *photos += atomic_load(&cache->photos[i]) != NULL;
+    }
     return bytes;
 }
 

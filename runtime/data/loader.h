@@ -77,7 +77,8 @@ void gr_loader_order(const struct gr_set *set, bool shuffle, uint64_t seed, uint
 /* Releases the decoded photos that loaders kept in memory; no loader of `data` may be open. */
 void gr_data_forget(struct gr_dataset *data);
 
-/* Bytes of decoded photos in memory. */
-size_t gr_data_kept(const struct gr_dataset *data);
+/* Bytes of decoded photos in memory, and how many they are (`photos` may be NULL). A photo is there once for
+ * each input size and kind of crop that asked for it. */
+size_t gr_data_kept(const struct gr_dataset *data, int64_t *photos);
 
 #endif

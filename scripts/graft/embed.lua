@@ -41,17 +41,7 @@ local function file_batches(handle, files, size)
          names[#names + 1] = files[i]
       end
       if #images > 0 then
-         return core.tensor.concat(images, 1), names, {}
-      end
-   end
-end
-
-local function set_batches(handle, set, size)
-   local step, state, control = data.handle(set, "graft.embed"):batches { net = handle, batch_size = size, epoch = 1 }
-   return function()
-      local x, _, b = step(state, control)
-      if x then
-         return x, b:files(), b:classes()
+         return core.tensor.concat(images, 1), names
       end
    end
 end
@@ -66,21 +56,21 @@ function embed.embed(net, set, options)
       core.error("option", ('%s: pool must be "avg" or "max", got %q'):format(who, pool))
    end
    local at = network.layer_end(handle, who, options.at or default_layer(handle))
-   local size = options.batch_size or 32
-   local batches
-   if data.is_set(set) then
-      batches = set_batches(handle, set, size)
-   elseif type(set) == "table" and not data.is(set) then
-      batches = file_batches(handle, strict.list(set, "string", who .. ": the files"), size)
-   else
-      core.error("option", who .. ": expected a set such as data.train, or a list of files")
-   end
    local parts, files, classes = {}, {}, {}
-   for x, names, of in batches do
+   local function take(features, names, of)
       core.check_interrupt()
-      parts[#parts + 1] = pooled(handle:forward(x, { at })[1], pool)
+      parts[#parts + 1] = pooled(features, pool)
       table.move(names, 1, #names, #files + 1, files)
       table.move(of, 1, #of, #classes + 1, classes)
+   end
+   if data.is_set(set) then -- from kept features of the frozen part, where there are any
+      core.outputs(handle, data.handle(set, who), at, {}, take)
+   elseif type(set) == "table" and not data.is(set) then
+      for x, names in file_batches(handle, strict.list(set, "string", who .. ": the files"), options.batch_size or 32) do
+         take(handle:forward(x, { at })[1], names, {})
+      end
+   else
+      core.error("option", who .. ": expected a set such as data.train, or a list of files")
    end
    if #parts == 0 then
       core.error("data", who .. ": no photo to embed")

@@ -15,7 +15,7 @@ local feature_cache = require "graft.feature_cache"
 local fit = {}
 
 local keys = { epochs = "integer", batch_size = "integer", optimizer = "table", schedule = "table",
-   augment = { "string", "table" }, keep = "string", cache = "string", out = "string", resume = "boolean",
+   augment = { "string", "table" }, keep = "string", cache = { "string", "table" }, out = "string", resume = "boolean",
    on_epoch = "function", loss = { "function", "table" }, val = { "table", "boolean" }, patience = "integer",
    clip = "number", name = "string", threads = "integer", bn = "string", monitor = "string", drop_last = "boolean" }
 
@@ -36,10 +36,8 @@ local function check_options(options)
    options = strict.options(options, WHO, keys)
    options.epochs = options.epochs or 20
    options.keep = options.keep or "best"
-   options.cache = options.cache or "auto"
    options.monitor = options.monitor or "val_accuracy"
    choice(options.keep, { "best", "last" }, "keep")
-   choice(options.cache, { "auto", "none" }, "cache")
    choice(options.monitor, { "val_accuracy", "val_loss", "val_f1", "val_map" }, "monitor")
    if options.bn then
       choice(options.bn, { "train", "fixed" }, "bn")
@@ -90,6 +88,7 @@ function fit.prepare(net, d, options)
       core.error("option", ("%s: expected a data set (graft.data.folder), got %s"):format(WHO, type(d)))
    end
    options = check_options(options)
+   local cache_option = feature_cache.option(options.cache, WHO)
    d = fit.match_classes(net, d, WHO)
    local train = d.train
    local val = d.val
@@ -116,7 +115,7 @@ function fit.prepare(net, d, options)
    if handle:parameters(true) == 0 then
       core.error("option", WHO .. ": every layer is frozen, so there is nothing to train; net:unfreeze(\"head\")?")
    end
-   return { net = net, handle = handle, data = d, train = train, val = val, options = options,
+   return { net = net, handle = handle, data = d, train = train, val = val, options = options, cache_option = cache_option,
       batch_size = batch_size, steps_per_epoch = steps, steps = steps * options.epochs }
 end
 
@@ -125,7 +124,7 @@ local function options_digest(job)
    local o = job.options
    local text = { tostring(o.optimizer), tostring(o.schedule or "constant"), tostring(o.epochs), tostring(job.batch_size),
       tostring(o.clip), o.keep, o.monitor, tostring(#job.train), tostring(core.seed()),
-      core.json(data.augment(o.augment, WHO)), o.cache, data.handle(job.data, WHO):digest() }
+      core.json(data.augment(o.augment, WHO)), feature_cache.name(job.cache_option), data.handle(job.data, WHO):digest() }
    for _, row in ipairs(job.handle:layers()) do
       if row.parameters > 0 and not row.frozen then
          text[#text + 1] = ("%s %.9g %s"):format(row.name, row.lr_scale, tostring(row.fixed_norm))
@@ -234,10 +233,10 @@ local function train_epoch(job, epoch, last_row)
    local seen = last_row and last_row.val_accuracy and ("val %.3f  "):format(last_row.val_accuracy) or ""
    local handle = data.handle(job.train, WHO)
    local own = type(job.fields.loss) == "function" -- it gets the batch as recipes know it
-   local features = job.cache.mode == "once" and job.features or nil
+   local features = job.cache.train and job.features or nil
    for _, _, b in handle:batches { net = job.handle, batch_size = job.batch_size, shuffle = true, epoch = epoch,
-      augment = job.augment, drop_last = job.options.drop_last or false, fit = core.fit(), seed = core.seed(),
-      tensors = false, features = features } do
+      view = feature_cache.view(job.cache, epoch), augment = not features and job.augment or nil, features = features,
+      drop_last = job.options.drop_last or false, fit = core.fit(), seed = core.seed(), tensors = false } do
       local n = b:count()
       job.cache.hits = job.cache.hits + (features and n or 0)
       local loss = step(job, b, own and data.wrap_batch(b) or nil)
@@ -255,7 +254,7 @@ local function validate(job)
    local features = job.cache.val and job.features or nil
    job.cache.hits = job.cache.hits + (features and #job.val or 0)
    return trainer.result(job.handle, data.handle(job.val, WHO), { batch_size = job.batch_size, loss = job.fields.loss,
-      features = features })
+      features = features, remembered = job.cache_option.mode ~= "none" })
 end
 
 local function run_callback(job, row)
@@ -350,7 +349,8 @@ local function make_run(job, state, folder, files)
    return run.new {
       name = job.options.name, epochs = state.rows, epochs_done = state.epoch, epochs_wanted = job.options.epochs,
       seconds = state.seconds, best = state.best, last = last, stopped = state.stopped, kept = kept, out = folder,
-      cache = { mode = job.cache.mode, layers = job.cache.layers, bytes = job.cache.bytes, hits = job.cache.hits },
+      cache = { mode = job.cache.mode, layers = job.cache.layers, bytes = job.cache.bytes, hits = job.cache.hits,
+         where = job.cache.bytes > 0 and job.cache.where or "nowhere" },
       heads = heads, evaluation = evaluation, skipped = skipped, monitor = job.options.monitor,
       frozen_digest_before = state.frozen_before, frozen_digest_after = after, frozen_tensors = tensors,
       digest = (job.handle:digest()), peak_memory = core.memory().peak, seed = core.seed(), threads = core.threads(),
@@ -393,27 +393,40 @@ local function train(job, state, folder)
 end
 
 -- Computes what the frozen part makes of the photos, if that can be kept.
-local function keep_features(job, state)
+local function keep_features(job, state, folder)
    local started = core.clock()
    job.cache = feature_cache.choose(job)
-   job.cache.hits = 0
    if state.stopped then
       return
    end
-   job.features = feature_cache.fill(job.handle, job.cache, data.handle(job.data, WHO):size())
-   if job.cache.mode == "once" then
+   job.features = feature_cache.fill(job, job.cache, folder)
+   if job.cache.train then
       job.trainer:use(job.features)
    end
    state.seconds = state.seconds + core.clock() - started
 end
 
--- Gives up what holds the network: trainer and features. A second call does nothing.
+-- Gives up what holds the network: trainer and features. A second call does nothing. Features are remembered for what
+-- comes next, unless memory is scarce.
 local function release(job)
    for _, name in ipairs { "trainer", "features" } do
       if job[name] then
          job[name]:close()
          job[name] = nil
       end
+   end
+   if core.memory().limit > 0 then
+      core.forget()
+   end
+end
+
+-- Files of features are for this fit alone; one that was stopped leaves them to --resume.
+local function clean_up(job, state, folder)
+   if state.stopped ~= "interrupt" then
+      feature_cache.clean(folder)
+   elseif job.cache.bytes > 0 and job.cache.where == "file" then
+      progress.line(("the kept output of the frozen part stays in %s for --resume (%s)"):format(folder,
+         format.bytes(job.cache.bytes)))
    end
 end
 
@@ -463,9 +476,10 @@ function fit.fit(net, d, options)
    local guard <close> = setmetatable({}, { __close = function() -- luacheck: ignore 211
       release(job) -- a fit that fails leaves the network free
    end })
-   keep_features(job, state)
+   keep_features(job, state, folder)
    local interrupted = train(job, state, folder)
    release(job)
+   clean_up(job, state, folder)
    if interrupted then
       core.hold_interrupt() -- what is left is quick; a second Ctrl-C ends the program at once
    end

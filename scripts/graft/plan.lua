@@ -38,10 +38,10 @@ local function with_clone(job, f)
 end
 
 -- Seconds a step takes over batches of this set, and how many were timed.
-local function time_batches(job, clone, tr, set, features)
+local function time_batches(job, clone, tr, set, features, view)
    local done, started, first = 0, nil, core.clock()
    for _, _, b in set:batches { net = clone, batch_size = job.batch_size, shuffle = true, epoch = 1, features = features,
-      tensors = false, fit = core.fit(), seed = core.seed(),
+      tensors = false, fit = core.fit(), seed = core.seed(), view = view,
       augment = not features and data.augment(job.options.augment, "graft.plan") or nil } do
       tr:step_batch(b)
       if started then
@@ -59,32 +59,56 @@ local function time_batches(job, clone, tr, set, features)
    return (core.clock() - started) / done, done
 end
 
--- Seconds of one photo in an evaluation of this set.
-local function time_evaluation(job, net, set, features)
+-- Features of a sample, which nothing remembers, and seconds a row.
+local function time_features(job, clone, set, views)
    local started = core.clock()
-   core.evaluate(net, set, { batch_size = job.batch_size, features = features })
-   return (core.clock() - started) / set:count()
+   local features = core.features(clone, { set }, { remember = false, budget = math.maxinteger, views = views,
+      augment = data.augment(job.options.augment, "graft.plan"), seed = core.seed() })
+   return features, (core.clock() - started) / math.max(1, features:photos())
+end
+
+-- Seconds of the frozen part (once) and of an epoch for the validation photos.
+local function time_validation(job, clone, cache)
+   if not job.val then
+      return 0, 0
+   end
+   local set, features, once = sample(job, job.val), nil, 0
+   if cache.val then
+      features, once = time_features(job, clone, set, 0)
+   end
+   local started = core.clock()
+   core.evaluate(clone, set, { batch_size = job.batch_size, features = features, remembered = false })
+   local photo = (core.clock() - started) / set:count()
+   if features then
+      features:close()
+   end
+   return once * #job.val, photo * #job.val
 end
 
 -- What training will take, from a few batches: seconds of the frozen part (once), of an epoch, and the batches timed.
 local function time_training(job, cache)
-   local val = job.val and #job.val or 0
    return with_clone(job, function(clone, tr)
-      if cache.mode ~= "once" then
-         local step, timed = time_batches(job, clone, tr, data.handle(job.train, "graft.plan"))
-         local photo = job.val and time_evaluation(job, clone, sample(job, job.val)) or 0
-         return 0, step * job.steps_per_epoch + photo * val, timed
+      local once_val, val = time_validation(job, clone, cache)
+      local set = sample(job, job.train)
+      if not cache.train then
+         local step, timed = time_batches(job, clone, tr, set, nil, feature_cache.view(cache, 1))
+         return once_val, step * job.steps_per_epoch + val, timed
       end
-      local set, started = sample(job, job.train), core.clock()
-      local features = core.features(clone, { set }, {})
-      local once = (core.clock() - started) / set:count() * cache.photos
+      local features, row = time_features(job, clone, set, math.min(cache.views, 1))
       tr:use(features)
-      local step, timed = time_batches(job, clone, tr, set, features)
-      local photo = time_evaluation(job, clone, set, features)
+      local step, timed = time_batches(job, clone, tr, set, features, feature_cache.view(cache, 1))
       tr:use(nil)
       features:close()
-      return once, step * job.steps_per_epoch + photo * val, timed
+      return row * #job.train * math.max(cache.views, 1) + once_val, step * job.steps_per_epoch + val, timed
    end)
+end
+
+-- Bytes of decoded photos that training will keep, judged by those that the timing has decoded.
+local function decoded_bytes(job)
+   local handle = data.handle(job.train, "graft.plan"):dataset()
+   local bytes, most, photos = handle:decoded()
+   local all = #job.train + (job.val and #job.val or 0)
+   return photos > 0 and math.min(most, math.ceil(bytes / photos * all)) or 0
 end
 
 local function stage_of_layers(handle)
@@ -170,7 +194,7 @@ local function describe(job)
    end
    local compiled = job.handle:plan { input = input, capacity = job.batch_size, training = true }
    local cache = feature_cache.choose(job)
-   if cache.mode == "once" then
+   if cache.train then
       local covered, cut = feature_cache.covered(job.handle, cache.layers), {}
       for _, name in ipairs(cache.layers) do
          cut[name] = true
@@ -180,15 +204,18 @@ local function describe(job)
       end
    end
    local once, epoch, timed = time_training(job, cache)
+   local decoded = decoded_bytes(job)
    local report = context.reports[job.handle] or { missing = {}, unused = {} }
    return {
       layers = core.array(compiled.rows),
       parameters = job.handle:parameters(),
       trainable_parameters = job.handle:parameters(true),
-      planned_memory = compiled.memory + cache.bytes,
+      planned_memory = compiled.memory + (cache.where == "memory" and cache.bytes or 0) + decoded,
+      decoded_photos = decoded,
       seconds_per_epoch = epoch,
       seconds_once = once,
-      cache = { mode = cache.mode, layers = cache.layers, bytes = cache.bytes, photos = cache.photos or 0 },
+      cache = { mode = cache.mode, layers = cache.layers, bytes = cache.bytes, photos = cache.photos,
+         where = cache.where or "nowhere", text = feature_cache.text(job, cache) },
       missing = core.array(report.missing),
       unused = core.array(report.unused),
       name = job.options.name or core.null,
@@ -198,15 +225,10 @@ local function describe(job)
    }, timed
 end
 
-local function cache_line(job, document)
-   local cache = document.cache
-   if cache.mode == "none" then
-      return "none"
-   end
-   return ("output of %s, %s = %s in memory; %s"):format(table.concat(cache.layers, ", "),
-      format.plural(cache.photos, "photo"), format.bytes(cache.bytes), cache.mode == "once"
-         and ("the frozen part runs once, not %d times"):format(job.options.epochs)
-         or "the photos to train on are augmented afresh, so only the others are kept")
+local function memory_line(document)
+   local decoded = document.decoded_photos
+   return format.bytes(document.planned_memory) .. " for activations, packed weights, gradients and the cache"
+      .. (decoded > 0 and (", %s of it for decoded photos"):format(format.bytes(decoded)) or "")
 end
 
 local function time_line(job, document, timed)
@@ -228,8 +250,8 @@ local function text_of(job, document, timed, number)
    local rows = {
       { "trained", format.share(document.trainable_parameters, document.parameters) },
       { "weights", weights_line(document) },
-      { "cache", cache_line(job, document) },
-      { "memory", format.bytes(document.planned_memory) .. " for activations, packed weights, gradients and the cache" },
+      { "cache", document.cache.text },
+      { "memory", memory_line(document) },
       { "time", time_line(job, document, timed) },
    }
    return table.concat({ head,

@@ -119,6 +119,7 @@ local entries = {
       "(net, data, {epochs=20, batch_size=32, optimizer=, schedule=, augment=, loss=, keep=\"best\", patience=, clip=, "
       .. "bn=, val=, monitor=, on_epoch=, name=, out=, resume=, cache=, threads=}) -> run",
       "Trains what is not frozen, in place; afterwards net holds the best epoch by val_accuracy (keep=\"last\": the last). "
+      .. 'cache="auto", "none" or "pool:K": see graft help cache. '
       .. "Ctrl-C at the prompt stops it in good order.",
       "graft.fit(net, d, { epochs = 20, optimizer = graft.adamw{ lr = 1e-3 } })" },
    { "graft.fine_tune", "(net, data, {epochs=, batch_size=, lr=, augment=, out=}) -> run",
@@ -146,6 +147,7 @@ local entries = {
    { "run.epochs", "", "Rows: epoch, train_loss, val_loss, val_accuracy, lr, seconds." },
    { "run.best", "", "The best epoch: epoch, val_accuracy, val_loss; nil without validation." },
    { "run.heads", "", "Accuracy of auxiliary classifiers: {layer=, accuracy=} in network order." },
+   { "run.cache", "", "What was kept of the frozen part: mode, layers, bytes, hits, where." },
    { "run.stopped", "", 'Why it ended: "done", "patience", "interrupt" or "on_epoch".' },
    { "run.kept", "", 'Which weights net holds now: "best" or "last".' },
    { "run.out", "", "The run folder." },

@@ -96,9 +96,9 @@ function run.text(self)
       add("skipped", ("%s; the first: %s (%s)"):format(format.plural(#self.skipped, "file"),
          core.printable(self.skipped[1].file), self.skipped[1].reason))
    end
-   local saved = self.cache.mode == "once" and self.epochs_done > 1
-      and ("; the cache saved %s over the frozen part"):format(format.plural(self.epochs_done - 1, "pass", "passes")) or ""
-   add("spent", ("%s, %s%s"):format(format.seconds(self.seconds), format.bytes(self.peak_memory), saved))
+   local saved = require("graft.feature_cache").saved(self.cache, self.epochs_done)
+   add("spent", ("%s, %s%s"):format(format.seconds(self.seconds), format.bytes(self.peak_memory),
+      saved and "; " .. saved or ""))
    add("kept", kept_line(self))
    if self.out and self.stopped == "interrupt" and context.mode == "run" then
       add("next", ("the same command with --out %s --resume goes on"):format(self.out))

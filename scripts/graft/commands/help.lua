@@ -40,6 +40,29 @@ Where to get pretrained weights. Graft downloads nothing and reads what you have
 graft inspect FILE says what a file is, and whether Graft knows its architecture.]]
 end
 
+function topics.cache()
+   return [[
+What stays the same is computed once. Frozen layers at the bottom of a network always make the same of the same photo, so
+fit keeps their output (the smallest set of tensors from which the rest can go on) and trains from there.
+
+  graft.fit(net, d, { cache = "auto" })     the default. Without augmentation each photo runs through the frozen part once
+                                            (mode "once"). With augmentation the photos to train on are drawn afresh in every
+                                            epoch, and only the validation photos are kept (mode "validation")
+  cache = "pool:4" or { pool = 4 }          4 augmented views of each photo are drawn and kept; the epochs take turns: view 1,
+                                            2, 3, 4, 1, ... (mode "pool:4"). Needs augmentation, and not mixup
+  cache = "none"                            nothing is kept
+  cache = { pool = 4, memory = 2 << 30 }    bytes of memory that it may take; usually a quarter of the machine's, at most 1 GiB
+
+What is larger goes into files of the run folder (features-*.rows). They are removed when the fit is done, and stay for
+--resume when it is interrupted; a file that is not whole or not of this fit is made anew. graft plan says before, and the run
+after, what is kept, where, and how many passes over the frozen part that saves; run.cache tells a recipe: mode, layers,
+bytes, hits (photos served), where.
+
+What was kept in memory is remembered, as long as there is room, by a digest of the frozen weights, the preprocessing and the
+photos: graft.evaluate, graft.embed and the next fit find it, with the same bits as if they had computed it. Decoded photos are
+kept as well, so that JPEG files are decoded once.]]
+end
+
 function topics.recipes()
    local rows = {}
    for _, name in ipairs(require("graft.recipe").shipped()) do
