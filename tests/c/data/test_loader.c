@@ -109,6 +109,65 @@ static void same_bits(void **state) {
     }
 }
 
+/* Photos that are in memory are not read again: other epochs and views come from there, with the bits that
+ * decoding gives. */
+static void decoded_once(void **state) {
+    (void)state;
+    struct gr_augment all = everything();
+    char decoded[4][65], kept[65];
+    for (int augmented = 0; augmented < 2; augmented++) {
+        struct gr_loader_options options = standard(augmented ? &all : NULL);
+        int64_t photos;
+        for (int i = 0; i < 4; i++) { /* two epochs, two views */
+            gr_data_forget(data);
+            options.epoch = i < 2 ? (uint64_t)i + 1 : 7;
+            options.view = i < 2 ? 0 : (uint64_t)i;
+            epoch(&options, decoded[i]);
+        }
+        assert_true(gr_data_kept(data, &photos) > 0);
+        assert_int_equal(photos, 23);
+        for (int64_t i = 0; i < data->sample_count; i++) { /* nobody can read them now */
+            const char *file = data->samples[i].file;
+            assert_int_equal(rename(file, at("gone%d-%lld", augmented, (long long)i)), 0);
+        }
+        for (int i = 0; i < 4; i++) {
+            options.epoch = i < 2 ? (uint64_t)i + 1 : 7;
+            options.view = i < 2 ? 0 : (uint64_t)i;
+            assert_int_equal(epoch(&options, kept), 23);
+            assert_string_equal(decoded[i], kept);
+        }
+        assert_int_equal(data->skipped_count, 0);
+        for (int64_t i = 0; i < data->sample_count; i++)
+            assert_int_equal(rename(at("gone%d-%lld", augmented, (long long)i), data->samples[i].file), 0);
+    }
+}
+
+/* A view is the same in every epoch and fit, and another than its neighbours and than what an epoch draws. */
+static void views_are_the_same_in_every_epoch(void **state) {
+    (void)state;
+    struct gr_augment augment = {.hflip = 0.5F, .degrees = 30};
+    struct gr_loader_options options = standard(&augment);
+    char first[65], other[65];
+    options.shuffle = false;
+    options.view = 1;
+    epoch(&options, first);
+    options.epoch = 9;
+    options.fit = 4;
+    epoch(&options, other);
+    assert_string_equal(first, other);
+    options.view = 2;
+    epoch(&options, other);
+    assert_string_not_equal(first, other);
+    options.view = 1;
+    options.seed++;
+    epoch(&options, other);
+    assert_string_not_equal(first, other);
+    options.seed--;
+    options.view = 0;
+    epoch(&options, other);
+    assert_string_not_equal(first, other);
+}
+
 static void targets_and_order(void **state) {
     (void)state;
     struct gr_loader_options options = standard(NULL);
@@ -386,6 +445,8 @@ int main(void) {
 #define EACH(test) cmocka_unit_test_setup_teardown(test, open_data, close_data)
     const struct CMUnitTest tests[] = {
         EACH(same_bits),
+        EACH(decoded_once),
+        EACH(views_are_the_same_in_every_epoch),
         EACH(targets_and_order),
         EACH(mixed_targets),
         EACH(for_another_network),
