@@ -371,9 +371,8 @@ int gr_evaluate(struct gr_result *out, struct gr_network *net, const struct gr_s
     if (!o.input.c)
         o.input = net->input;
     int status = gr_data_match(set->data, (const char *const *)net->classes, net->class_count, columns);
-    if (!status && o.features && gr_frozen_stale(&o.features->prefix))
-        status = gr_fail(GR_ERROR_OPTION, "%s was changed since the output of its frozen part was kept",
-                         net->name);
+    if (!status && o.features)
+        status = gr_frozen_check(&o.features->prefix, o.input);
     if (!status && !o.features)
         status = gr_frozen_find(&prefix, net, o.input);
     if (!status && prefix.layer_count > 0)

@@ -64,8 +64,14 @@ void gr_frozen_clear(struct gr_frozen *prefix) {
     *prefix = (struct gr_frozen){0};
 }
 
-bool gr_frozen_stale(const struct gr_frozen *prefix) {
-    return prefix->version != prefix->net->version;
+int gr_frozen_check(const struct gr_frozen *prefix, struct gr_shape input) {
+    if (prefix->version != prefix->net->version)
+        return gr_fail(GR_ERROR_OPTION, "%s was changed since the output of its frozen part was kept",
+                       prefix->net->name);
+    if (prefix->input.c != input.c || prefix->input.h != input.h || prefix->input.w != input.w)
+        return gr_fail(GR_ERROR_SHAPE, "the kept output is of photos [%d,%d,%d], not [%d,%d,%d]",
+                       prefix->input.c, prefix->input.h, prefix->input.w, input.c, input.h, input.w);
+    return GR_OK;
 }
 
 int gr_frozen_feeds(const struct gr_frozen *prefix, const struct gr_layer *layer, bool *feeds) {

@@ -26,8 +26,9 @@ struct gr_frozen {
 int gr_frozen_find(struct gr_frozen *out, struct gr_network *net, struct gr_shape input);
 void gr_frozen_clear(struct gr_frozen *prefix);
 
-/* True when the network was changed (freezing, structure) since the prefix was found. */
-bool gr_frozen_stale(const struct gr_frozen *prefix);
+/* GR_OK while rows of this prefix are what photos of `input` need; GR_ERROR_OPTION when the network was
+ * changed (freezing, structure) since the prefix was found, GR_ERROR_SHAPE for photos of another size. */
+int gr_frozen_check(const struct gr_frozen *prefix, struct gr_shape input);
 /* *feeds: can this layer's output be computed from a row? */
 int gr_frozen_feeds(const struct gr_frozen *prefix, const struct gr_layer *layer, bool *feeds);
 

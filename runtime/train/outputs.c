@@ -69,9 +69,8 @@ int gr_outputs(struct gr_network *net, const struct gr_set *set, struct gr_layer
     int status = gr_frozen_find(&prefix, net, input);
     if (!status && prefix.layer_count > 0)
         status = gr_frozen_feeds(&prefix, layer, &feeds);
-    if (!status && features && gr_frozen_stale(&features->prefix))
-        status = gr_fail(GR_ERROR_OPTION, "%s was changed since the output of its frozen part was kept",
-                         net->name);
+    if (!status && features)
+        status = gr_frozen_check(&features->prefix, input);
     run.prefix = feeds ? &prefix : NULL;
     if (!status)
         status = make_plan(&run, layer, input, gr_frozen_batch(set));

@@ -139,10 +139,8 @@ int gr_trainer_prepare(struct gr_trainer *trainer, int n, struct gr_shape input)
     if (trainer->capacity > capacity)
         capacity = trainer->capacity;
     struct gr_plan_request request = {.capacity = capacity, .input = input, .training = true};
-    if (trainer->features && gr_frozen_stale(&trainer->features->prefix))
-        return gr_fail(GR_ERROR_OPTION, "%s was changed since the output of its frozen part was kept",
-                       trainer->net->name);
     if (trainer->features) {
+        GR_TRY(gr_frozen_check(&trainer->features->prefix, input));
         request.inputs = trainer->features->prefix.layers;
         request.input_count = trainer->features->prefix.layer_count;
     }

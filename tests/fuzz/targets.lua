@@ -125,12 +125,21 @@ local core_arguments = {
   child = function() return { "--version" } end,
   evaluate = function()
     return M.handle(), M.set(), { batch_size = 2, loss = { kind = "mse" }, heads = true, size = 8,
-      progress = function() end }
+      remembered = false, progress = function() end }
   end,
   interval = function() return 3, 10 end,
-  cut = M.handle,
-  features = function() return M.handle():freeze "conv1", { M.set() }, { batch_size = 2, budget = 1 << 20, size = 8,
-    progress = function() end } end,
+  cut = function() return M.handle(), 8 end,
+  features = function()
+    local net = M.handle()
+    net:freeze "conv1"
+    return net, { M.set() }, { budget = 1 << 12, size = 8, folder = "photos", views = 2, augment = "light", seed = 3,
+      remember = true, only_found = false, progress = function() end }
+  end,
+  outputs = function()
+    local net = M.handle()
+    net:freeze "conv1"
+    return net, M.set(), "conv1", { size = 8 }, function() end
+  end,
   register_layer = fresh_layer,
 }
 
@@ -343,9 +352,9 @@ end)
 -- ---- graft ----
 
 local function fit_options()
-  return { epochs = 1, batch_size = 4, optimizer = graft.sgd { lr = 0.1 }, schedule = graft.cosine {}, augment = "light",
-    keep = "last", cache = "none", on_epoch = function() end, loss = graft.nn.mse {}, val = M.d().val, patience = 2,
-    clip = 1, name = "x", threads = 1, bn = "fixed", monitor = "val_loss", drop_last = true }
+  return { epochs = 2, batch_size = 4, optimizer = graft.sgd { lr = 0.1 }, schedule = graft.cosine {}, augment = "light",
+    keep = "last", cache = { pool = 1, memory = 1 << 20 }, on_epoch = function() end, loss = graft.nn.mse {},
+    val = M.d().val, patience = 2, clip = 1, name = "x", threads = 1, bn = "fixed", monitor = "val_loss", drop_last = true }
 end
 
 local public_arguments = {
@@ -354,7 +363,11 @@ local public_arguments = {
   options = function() return { epochs = 3, data = { type = "folder", default = "x", help = "text" } } end,
   config = function() return { threads = 2, memory = 1 << 28, progress = false } end,
   load = function() return M.model(), { classes = { "x", "y" } } end,
-  fit = function() return M.net(), M.d(), fit_options() end,
+  fit = function()
+    local net = M.net()
+    net:freeze "conv1"
+    return net, M.d(), fit_options()
+  end,
   fine_tune = function() return M.net(), M.d(), { epochs = 1, batch_size = 4, lr = 0.1, augment = "none" } end,
   plan = function() return M.net(), M.d(), { epochs = 1, batch_size = 4 } end,
   trainer = function()

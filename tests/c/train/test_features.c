@@ -508,11 +508,44 @@ static void freezing_makes_features_stale(void **state) {
     gr_trainer_use_features(trainer, features);
     assert_ok(gr_trainer_step(trainer, 1, net->input, x, 3, y, &loss));
     assert_ok(gr_network_freeze(net, &stage, 1, false));
-    assert_true(gr_frozen_stale(&features->prefix));
+    assert_fails(gr_frozen_check(&features->prefix, net->input), GR_ERROR_OPTION, "was changed");
     assert_fails(gr_trainer_step(trainer, 1, net->input, x, 3, y, &loss), GR_ERROR_OPTION,
                  "was changed since");
     gr_trainer_free(trainer);
     gr_features_free(features);
+    gr_network_free(net);
+    gr_data_free(data);
+}
+
+static void features_of_photos_of_another_size_are_refused(void **state) {
+    struct gr_dataset *data = open_data();
+    struct gr_network *net = frozen_network("conv1");
+    (void)state;
+    struct gr_features *features = keep(net, data, 1 << 20);
+    struct gr_evaluate_options options = {.features = features, .input = {3, 32, 32, false}};
+    struct gr_outputs_options outputs = {.features = features, .input = {3, 32, 32, false}};
+    struct gr_trainer_options training = {.optimizer = {.kind = GR_SGD, .lr = 0.05F}};
+    struct gr_trainer *trainer;
+    struct gr_result result;
+    float *x = calloc(3 * 32 * 32, sizeof *x), y[3] = {1, 0, 0};
+    double loss;
+    assert_fails(gr_evaluate(&result, net, data->sets[GR_VAL], &options), GR_ERROR_SHAPE, "[3,16,16]");
+    assert_fails(gr_outputs(net, data->sets[GR_VAL], net->output, &outputs), GR_ERROR_SHAPE, "[3,16,16]");
+    assert_ok(gr_trainer_create(&trainer, net, &training));
+    gr_trainer_use_features(trainer, features);
+    assert_fails(gr_trainer_step(trainer, 1, options.input, x, 3, y, &loss), GR_ERROR_SHAPE, "[3,16,16]");
+    gr_trainer_free(trainer);
+    gr_features_free(features);
+    features = NULL;
+    /* rows of another size than the network's own are as long as they have to be */
+    struct gr_features_options larger = {.budget = 1 << 20, .input = {3, 32, 32, false}};
+    features = keep_as(net, data, 0, &larger);
+    assert_int_equal(features->rows.floats, 4 * 32 * 32);
+    options.features = features;
+    assert_ok(gr_evaluate(&result, net, data->sets[GR_VAL], &options));
+    gr_result_clear(&result);
+    gr_features_free(features);
+    free(x);
     gr_network_free(net);
     gr_data_free(data);
 }
@@ -580,6 +613,7 @@ int main(void) {
         TEST(the_same_features_on_every_run_and_any_threads),
         TEST(none_are_kept_without_a_frozen_part_or_over_the_budget),
         TEST(freezing_makes_features_stale),
+        TEST(features_of_photos_of_another_size_are_refused),
         TEST(features_of_other_data_are_refused),
         TEST(every_failed_allocation_is_survived),
     };
