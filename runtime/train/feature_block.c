@@ -245,7 +245,19 @@ size_t gr_feature_store_memory(const struct gr_feature_store *store) {
     return bytes;
 }
 
+/* Forgets the block that *at points to. */
+static void forget(struct gr_feature_block **at) {
+    struct gr_feature_block *block = *at;
+    *at = block->next;
+    gr_feature_block_release(block);
+}
+
 void gr_feature_store_shrink(struct gr_feature_store *store, size_t bytes) {
+    for (struct gr_feature_block **at = &store->first; *at;)
+        if ((*at)->users == 1 && !(*at)->values)
+            forget(at);
+        else
+            at = &(*at)->next;
     while (gr_feature_store_memory(store) > bytes) {
         struct gr_feature_block **oldest = NULL;
         for (struct gr_feature_block **at = &store->first; *at; at = &(*at)->next)
@@ -253,16 +265,11 @@ void gr_feature_store_shrink(struct gr_feature_store *store, size_t bytes) {
                 oldest = at;
         if (!oldest)
             return;
-        struct gr_feature_block *block = *oldest;
-        *oldest = block->next;
-        gr_feature_block_release(block);
+        forget(oldest);
     }
 }
 
 void gr_feature_store_clear(struct gr_feature_store *store) {
-    while (store->first) {
-        struct gr_feature_block *block = store->first;
-        store->first = block->next;
-        gr_feature_block_release(block);
-    }
+    while (store->first)
+        forget(&store->first);
 }

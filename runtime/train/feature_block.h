@@ -66,8 +66,9 @@ struct gr_feature_store {
 struct gr_feature_block *gr_feature_store_find(struct gr_feature_store *store, const char *key);
 /* Remembers a finished block. */
 void gr_feature_store_add(struct gr_feature_store *store, struct gr_feature_block *block);
-/* Forgets blocks that nobody uses, the one asked for longest ago first, until those in memory take at most
- * `bytes`. */
+/* Forgets blocks that nobody uses: those in files (a file may be removed by now, but takes up the disk as
+ * long as it is open), and of those in memory the one asked for longest ago, until they take at most `bytes`.
+ */
 void gr_feature_store_shrink(struct gr_feature_store *store, size_t bytes);
 size_t gr_feature_store_memory(const struct gr_feature_store *store);
 void gr_feature_store_clear(struct gr_feature_store *store);

@@ -207,8 +207,8 @@ static int make_blocks(struct making *m, bool *made) {
     if (fresh > 0 && (o->only_found || (fresh + found > o->budget && !o->folder)))
         return GR_OK;
     m->to_file = fresh + found > o->budget;
-    if (!m->to_file && o->store)
-        gr_feature_store_shrink(o->store, o->budget - fresh);
+    if (o->store && !o->only_found)
+        gr_feature_store_shrink(o->store, m->to_file ? o->budget : o->budget - fresh);
     for (int i = 0; i < f->block_count; i++)
         if (!f->blocks[i])
             GR_TRY(compute(m, i));

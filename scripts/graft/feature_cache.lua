@@ -144,8 +144,19 @@ end
 
 -- --- keeping it ---
 
--- Nothing is kept after all: the same training, but the frozen part runs in every epoch.
-local function keep_nothing(choice, why)
+-- Takes the files of a fit that is done out of its folder.
+function cache.clean(folder)
+   for _, name in ipairs(core.list(folder)) do
+      if name:find("^features%-%x+%.rows$") then
+         core.remove(folder .. "/" .. name)
+      end
+   end
+end
+
+-- Nothing is kept after all: the same training, but the frozen part runs in every epoch. What was written makes room.
+local function keep_nothing(choice, why, folder)
+   core.forget()
+   cache.clean(folder)
    progress.line(why .. "; so nothing is kept, and the frozen part runs in every epoch")
    choice.mode = choice.pool and choice.mode or "none"
    choice.train, choice.val, choice.bytes, choice.photos, choice.layers = false, false, 0, 0, core.array {}
@@ -186,7 +197,7 @@ function cache.fill(job, choice, folder)
       end })
    if not ok and core.is_error(features) and features.kind == "file" then
       bar:clear()
-      return keep_nothing(choice, features.message)
+      return keep_nothing(choice, features.message, folder)
    elseif not ok then
       bar:clear()
       error(features, 0)
@@ -197,15 +208,6 @@ function cache.fill(job, choice, folder)
    bar:line(text)
    bar:finish(text)
    return features
-end
-
--- Takes the files of a fit that is done out of its folder.
-function cache.clean(folder)
-   for _, name in ipairs(core.list(folder)) do
-      if name:find("^features%-%x+%.rows$") then
-         core.remove(folder .. "/" .. name)
-      end
-   end
 end
 
 -- Passes over the frozen part that a run was spared: of the training photos, else of the validation photos.

@@ -369,6 +369,27 @@ static void files_are_checked_before_they_are_trusted(void **state) {
     gr_data_free(data);
 }
 
+static void open_files_are_remembered_until_the_next_features(void **state) {
+    struct gr_dataset *data = open_data();
+    struct gr_network *net = frozen_network("body"), *other = frozen_network("conv1");
+    struct gr_feature_store store = {0};
+    struct gr_features_options options = {.budget = 0, .folder = work, .store = &store};
+    (void)state;
+    gr_features_free(keep_as(net, data, 0, &options));
+    unlink(file_of(18)); /* the run is done and has removed it; it is open still */
+    struct gr_features *found = keep_as(net, data, 0, &options);
+    assert_int_equal(found->found, 27);
+    gr_features_free(found);
+    options.budget = 1 << 20;
+    gr_features_free(keep_as(other, data, 0, &options));
+    options.only_found = true;
+    assert_null(keep_as(net, data, 0, &options));
+    gr_feature_store_clear(&store);
+    gr_network_free(net);
+    gr_network_free(other);
+    gr_data_free(data);
+}
+
 static void a_file_that_is_spoilt_while_in_use_is_an_error(void **state) {
     struct gr_dataset *data = open_data();
     struct gr_network *net = frozen_network("body");
@@ -606,6 +627,7 @@ int main(void) {
         TEST(views_of_other_seeds_and_chances_are_others),
         TEST(what_was_used_longest_ago_is_forgotten_first),
         TEST(files_are_checked_before_they_are_trusted),
+        TEST(open_files_are_remembered_until_the_next_features),
         TEST(a_file_that_is_spoilt_while_in_use_is_an_error),
         TEST(a_folder_that_cannot_be_written_says_so),
         TEST(a_photo_without_a_row_is_listed),
