@@ -19,9 +19,16 @@ else
 say =
 endif
 
+# 1: JPEG is decoded by libjpeg-turbo. Never by what is installed: pixels, and so results, differ in their last bits.
+TURBOJPEG ?= 0
+
 PACKAGES = libcjson openblas zlib libmd
 PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null) -isystem /usr/include/stb
 PKG_LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
+TURBO_VERSION := $(shell pkg-config --modversion libturbojpeg 2>/dev/null)
+ifeq ($(TURBOJPEG),1)
+PKG_LIBS += $(shell pkg-config --libs libturbojpeg 2>/dev/null)
+endif
 LUA_CFLAGS := $(shell pkg-config --cflags lua5.4 libedit 2>/dev/null)
 LUA_LIBS := $(shell pkg-config --libs lua5.4 libedit 2>/dev/null)
 
@@ -38,11 +45,14 @@ LIBS = $(PKG_LIBS) -lm
 
 # ---- sources ----
 
-RUNTIME_SOURCES := $(sort $(wildcard runtime/*/*.c))
+# One of the two decoders of JPEG is in the library.
+JPEG := runtime/data/jpeg_$(if $(filter 1,$(TURBOJPEG)),turbo,stb).c
+RUNTIME_SOURCES := $(sort $(filter-out runtime/data/jpeg_%,$(wildcard runtime/*/*.c)) $(JPEG))
 SIMD_SOURCES := $(filter runtime/kernels/%_simd.c,$(RUNTIME_SOURCES))
 PLAIN_SOURCES := $(filter-out $(SIMD_SOURCES),$(RUNTIME_SOURCES))
 BINDING_SOURCES := $(sort $(wildcard bindings/*.c))
 MODULE_SOURCES := $(filter-out bindings/main.c bindings/repl.c bindings/child.c,$(BINDING_SOURCES))
+TURBO_OBJECT := $(BUILD)/obj/runtime/data/jpeg_turbo.o
 TEST_SOURCES := $(sort $(wildcard tests/c/*/test_*.c))
 BENCH_SOURCES := $(sort $(wildcard tests/bench/*.c))
 FUZZ_SOURCES := $(sort $(wildcard tests/fuzz/fuzz_*.c))
@@ -66,6 +76,10 @@ RUNTIME_OBJECTS := $(call object,$(PLAIN_SOURCES)) $(SIMD_OBJECTS)
 BINDING_OBJECTS := $(call object,$(BINDING_SOURCES)) $(BUILD)/obj/embedded.o
 MODULE_OBJECTS := $(call object,$(MODULE_SOURCES)) $(BUILD)/obj/embedded.o
 TESTS := $(TEST_SOURCES:tests/c/%.c=$(BUILD)/tests/%)
+# Where libjpeg-turbo is installed, a build without it runs the tests of photos with it too.
+ifneq ($(TURBOJPEG),1)
+TURBO_TESTS := $(if $(TURBO_VERSION),$(patsubst %,$(BUILD)/tests/data/%.turbo,test_image test_jpeg test_loader))
+endif
 BENCHES := $(BENCH_SOURCES:tests/bench/%.c=$(BUILD)/bench/%)
 FUZZERS := $(FUZZ_SOURCES:tests/fuzz/%.c=$(BUILD)/fuzz/%)
 
@@ -86,7 +100,7 @@ test: setup ## sets up, builds, runs every test; ends with the count of passed a
 	@BUILD=$(BUILD) LUA=$(LUA) sh tests/run
 
 setup: ## installs the Debian packages that are missing
-	@sh tests/setup.sh
+	@TURBOJPEG=$(TURBOJPEG) sh tests/setup.sh
 
 lint: ## format, warnings, luacheck and the structural rules
 	@CC="$(CC)" sh tests/lint.sh
@@ -119,12 +133,12 @@ clean: ## removes everything that was built
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
-	@echo '  Variables: BUILD=folder CC=compiler OPT="-O3 -g" V=1 PREFIX=/usr/local DESTDIR='
+	@echo '  Variables: BUILD=folder CC=compiler OPT="-O3 -g" V=1 PREFIX=/usr/local DESTDIR= TURBOJPEG=1'
 
 # ---- how it is made ----
 
 # Every object depends on the flags it was compiled with: other flags in the same folder build it again.
-FLAGS = $(CC) $(CFLAGS_BINDINGS) $(CFLAGS_RUNTIME) $(foreach level,$(LEVELS),$($(level)_FLAGS))
+FLAGS = $(CC) $(JPEG) $(if $(filter 1,$(TURBOJPEG)),$(TURBO_VERSION)) $(CFLAGS_BINDINGS) $(CFLAGS_RUNTIME) $(foreach level,$(LEVELS),$($(level)_FLAGS))
 $(BUILD)/flags: force
 	@mkdir -p $(@D)
 	@echo '$(FLAGS)' | cmp -s - $@ || echo '$(FLAGS)' >$@
@@ -137,6 +151,9 @@ $(BUILD)/obj/runtime/%.o: runtime/%.c $(BUILD)/flags
 # wrap. All other checks stay on for them.
 $(BUILD)/obj/runtime/data/decode.o $(BUILD)/obj/runtime/data/encode.o: CFLAGS_RUNTIME += \
 	$(if $(findstring undefined,$(SANITIZE)),-fno-sanitize=shift -fno-sanitize=signed-integer-overflow)
+
+$(TURBO_OBJECT): CFLAGS_RUNTIME += -DGR_TURBOJPEG_VERSION='"$(TURBO_VERSION)"' \
+	$(shell pkg-config --cflags libturbojpeg 2>/dev/null)
 
 define simd_rule
 $$(BUILD)/obj/runtime/kernels/%_simd.$(1).o: runtime/kernels/%_simd.c $$(BUILD)/flags
@@ -176,7 +193,7 @@ $(BUILD)/graft.so: $(MODULE_OBJECTS) $(BUILD)/libgraft.a
 	$(call say,LINK,$@)$(CC) -shared $(LDFLAGS_ALL) -Wl,--as-needed -Wl,-z,nodelete \
 		-Wl,--version-script=$(BUILD)/graft.map -o $@ $^ $(LIBS)
 
-tests: $(TESTS)
+tests: $(TESTS) $(TURBO_TESTS)
 	@:
 
 $(BUILD)/obj/tests/%.o: tests/%.c $(BUILD)/flags
@@ -186,6 +203,11 @@ $(BUILD)/obj/tests/%.o: tests/%.c $(BUILD)/flags
 $(BUILD)/tests/%: $(BUILD)/obj/tests/c/%.o $(BUILD)/libgraft.a
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ -lcmocka $(LIBS)
+
+# The object comes before the library, whose own decoder then stays out.
+$(BUILD)/tests/data/%.turbo: $(BUILD)/obj/tests/c/data/%.o $(TURBO_OBJECT) $(BUILD)/libgraft.a
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ -lcmocka $(LIBS) $(shell pkg-config --libs libturbojpeg)
 
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/libgraft.a
 	@mkdir -p $(@D)
@@ -201,5 +223,5 @@ $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/libgraft.a
 force:
 .PHONY: force
 
--include $(RUNTIME_OBJECTS:.o=.d) $(BINDING_OBJECTS:.o=.d)
+-include $(RUNTIME_OBJECTS:.o=.d) $(TURBO_OBJECT:.o=.d) $(BINDING_OBJECTS:.o=.d)
 -include $(patsubst %.c,$(BUILD)/obj/%.d,$(TEST_SOURCES) $(BENCH_SOURCES) $(FUZZ_SOURCES))

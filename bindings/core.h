@@ -12,6 +12,7 @@
  * core.version                        "0.1"
  * core.program                        true in build/graft, false as a module of another program
  * core.cpu                            "baseline", "avx2" or "avx512"
+ * core.jpeg                           what decodes JPEG in this build: "stb_image" or "libjpeg-turbo 2.1.5"
  * core.blas()                         text: the BLAS that is linked and its kernel
  * core.seed([n]) -> n                 sets and gets the seed of every stream of this state (1 at the start)
  * core.fit([n]) -> n                  sets and gets the ordinal of the present fit (0 at the start)

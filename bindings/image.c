@@ -134,13 +134,17 @@ static int core_image_size(lua_State *L) {
 /* core.preprocess(net, T|path) -> [1,C,H,W] */
 static int core_preprocess(lua_State *L) {
     const struct gr_network *net = graft_check_network(L, 1, "net:preprocess")->net;
-    const struct gr_image *image = check_image(L, 2, "net:preprocess");
+    bool file = lua_type(L, 2) == LUA_TSTRING;
+    const struct gr_image *image = file ? NULL : check_image(L, 2, "net:preprocess");
     struct gr_shape in = net->input;
     int64_t inner_sizes[] = {1, in.h, in.w, in.c}, sizes[] = {1, in.c, in.h, in.w};
     struct gr_tensor *inner = graft_new_tensor(L);
     graft_made_tensor(L, gr_tensor_reserve(inner, GR_F32, 4, inner_sizes), "net:preprocess");
-    graft_check_in(L, gr_preprocess(image, in, &net->preprocessing, gr_tensor_floats(inner)),
-                   "net:preprocess");
+    float *x = gr_tensor_floats(inner);
+    if (file)
+        graft_check(L, gr_preprocess_file(lua_tostring(L, 2), in, &net->preprocessing, x));
+    else
+        graft_check_in(L, gr_preprocess(image, in, &net->preprocessing, x), "net:preprocess");
     struct gr_tensor *out = graft_new_tensor(L);
     int status = gr_tensor_reserve(out, GR_F32, 4, sizes);
     if (!status)

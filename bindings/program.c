@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "base/text.h"
 #include "base/threads.h"
+#include "data/image.h"
 #include "error.h"
 #include "kernels/kernels.h"
 #include "state.h"
@@ -278,4 +279,6 @@ void graft_open_program(lua_State *L) {
     lua_setfield(L, -2, "program");
     lua_pushstring(L, gr_simd_name());
     lua_setfield(L, -2, "cpu");
+    lua_pushstring(L, gr_image_jpeg_decoder());
+    lua_setfield(L, -2, "jpeg");
 }

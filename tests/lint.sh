@@ -37,6 +37,13 @@ compile() # FILES COMPILER FLAGS...: the first error of each file
         sort -u -t: -k1,1 >>"$work/found"
 }
 
+# libjpeg-turbo is not asked for: without it, its file is not checked.
+if version=$(pkg-config --modversion libturbojpeg 2>/dev/null); then
+    flags="$flags -DGR_TURBOJPEG_VERSION=\"$version\""
+else
+    sources=$(echo "$sources" | grep -v '/jpeg_turbo\.c$')
+fi
+
 for compiler in gcc clang; do
     if command -v $compiler >/dev/null; then
         compile "$sources" $compiler $flags

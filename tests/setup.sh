@@ -7,6 +7,8 @@ packages="build-essential pkg-config liblua5.4-dev libopenblas-dev libstb-dev li
 dataset-fashion-mnist
 libcmocka-dev lua5.4
 clang clang-format lua-check"
+# Only for those who ask for it.
+[ "${TURBOJPEG:-0}" != 1 ] || packages="$packages libturbojpeg0-dev"
 
 missing=""
 for package in $packages; do

@@ -132,6 +132,21 @@ void gr_free(void *pointer) {
     free(header);
 }
 
+int gr_memory_claim(size_t size) {
+    if (fails_on_demand()) {
+        fail(size, "failed on demand");
+        return GR_ERROR_MEMORY;
+    }
+    if (account(size))
+        return GR_OK;
+    fail(size, "the memory limit is reached");
+    return GR_ERROR_MEMORY;
+}
+
+void gr_memory_unclaim(size_t size) {
+    discount(size);
+}
+
 char *gr_strdup(const char *text) {
     size_t size = strlen(text) + 1;
     char *copy = gr_alloc(size);

@@ -21,6 +21,11 @@ void *gr_realloc(void *pointer, size_t size);
 /* Releases a block of this allocator; NULL is allowed. */
 void gr_free(void *pointer);
 
+/* Enters memory that a library takes by itself into the account, before it does: GR_ERROR_MEMORY when that
+ * would break the limit. Taken out again by gr_memory_unclaim with the same size. */
+int gr_memory_claim(size_t size);
+void gr_memory_unclaim(size_t size);
+
 /* A copy of `text` owned by the caller, or NULL with the error set. */
 char *gr_strdup(const char *text);
 

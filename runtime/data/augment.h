@@ -62,15 +62,25 @@ void gr_photo_free(struct gr_photo *photo);
 int gr_photo_prepare(struct gr_photo *out, const struct gr_image *image, struct gr_shape input,
                      const struct gr_preprocessing *preprocessing, const struct gr_augment *augment);
 
+/* The same from the bytes of a photo's file, checked and decoded as by gr_image_read_memory. Where the
+ * decoder of JPEG can (gr_image_jpeg_decoder), a photo of more than twice the size that the first half makes
+ * is decoded smaller. */
+int gr_photo_read(struct gr_photo *out, const void *bytes, size_t size, struct gr_shape input,
+                  const struct gr_preprocessing *preprocessing, const struct gr_augment *augment);
+
 /* Second half: the chance, then floats. `out`: [h, w, c] of `input`, c 3 or 1 (grey by luminance),
  * (v / 255 - mean) / std. `augment` NULL: none; then `view` may be NULL. */
 int gr_photo_finish(const struct gr_photo *photo, struct gr_shape input,
                     const struct gr_preprocessing *preprocessing, const struct gr_augment *augment,
                     const struct gr_view *view, float *out);
 
-/* Both halves without chance: what `predict` feeds. */
+/* Both halves without chance. */
 int gr_preprocess(const struct gr_image *image, struct gr_shape input,
                   const struct gr_preprocessing *preprocessing, float *out);
+
+/* The same from a file, as a loader reads it; the message begins with the path. */
+int gr_preprocess_file(const char *path, struct gr_shape input, const struct gr_preprocessing *preprocessing,
+                       float *out);
 
 /* The preprocessing of a network whose input side is changed from `own` to `input`: the short side before the
  * crop grows or shrinks with it. */

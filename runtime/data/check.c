@@ -137,11 +137,13 @@ static int jpeg_quantisers(struct bytes *in, const uint8_t *p, size_t size) {
 }
 
 /* A scan may only use what was defined before it: the decoder would run on whatever lies in its tables. */
-static int jpeg_scan_header(const struct gr_image_info *info, const struct bytes *in, const uint8_t *p,
+static int jpeg_scan_header(struct gr_image_info *info, const struct bytes *in, const uint8_t *p,
                             size_t size) {
     size_t count = size > 0 ? p[0] : 0;
     if (count < 1 || count > (size_t)info->channels || size != 4 + 2 * count)
         return gr_fail(GR_ERROR_FILE, "is damaged: a wrong scan header");
+    if (in->progressive || count < (size_t)info->channels)
+        info->buffered = true;
     const uint8_t *range = p + 1 + 2 * count; /* first and last coefficient, bits */
     bool dc = !in->progressive || range[0] == 0, ac = !in->progressive || range[0] > 0;
     for (size_t i = 0; i < count; i++) {

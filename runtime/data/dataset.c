@@ -283,17 +283,26 @@ static int expand(const struct gr_dataset *data, const uint8_t *grey, struct gr_
     return GR_OK;
 }
 
+int gr_data_file(const struct gr_dataset *data, int64_t sample, uint8_t **bytes, size_t *size) {
+    const struct gr_sample *from = &data->samples[sample];
+    char name[256];
+    *bytes = NULL;
+    *size = 0;
+    if (from->pixels || !gr_image_file_at(data->root, from->relative, bytes, size))
+        return GR_OK;
+    return gr_fail_in("%s", gr_printable(from->file, name, sizeof name));
+}
+
 int gr_data_read(const struct gr_dataset *data, int64_t sample, struct gr_image *out) {
     const struct gr_sample *from = &data->samples[sample];
-    uint8_t *bytes = NULL;
-    size_t size = 0;
+    uint8_t *bytes;
+    size_t size;
     char name[256];
     *out = (struct gr_image){0};
     if (from->pixels)
         return expand(data, from->pixels, out);
-    int status = gr_image_file_at(data->root, from->relative, &bytes, &size);
-    if (!status)
-        status = gr_image_read_memory(out, bytes, size);
+    GR_TRY(gr_data_file(data, sample, &bytes, &size));
+    int status = gr_image_read_memory(out, bytes, size);
     gr_free(bytes);
     return status ? gr_fail_in("%s", gr_printable(from->file, name, sizeof name)) : GR_OK;
 }

@@ -147,6 +147,10 @@ int gr_data_match(const struct gr_dataset *data, const char *const *names, int c
 /* Reads and decodes one photo: the file again, beneath its folder. Messages name the file. */
 int gr_data_read(const struct gr_dataset *data, int64_t sample, struct gr_image *out);
 
+/* The bytes of a photo's file, beneath its folder; released by gr_free. NULL and 0 when the photo is in
+ * memory (IDX). Messages name the file. */
+int gr_data_file(const struct gr_dataset *data, int64_t sample, uint8_t **bytes, size_t *size);
+
 /* Lists one more photo as skipped (a failure while decoding). GR_ERROR_DATA when that makes too many. */
 int gr_data_skip(struct gr_dataset *data, int64_t sample, const char *reason);
 

@@ -86,7 +86,12 @@ static void lay_over_white(const uint8_t *rgba, uint8_t *rgb, size_t pixels) {
                 (uint8_t)((rgba[4 * i + c] * rgba[4 * i + 3] + 255 * (255 - rgba[4 * i + 3]) + 127) / 255);
 }
 
-int gr_decode(struct gr_image *out, const void *bytes, size_t size, const struct gr_image_info *info) {
+int gr_decode_damaged(const struct gr_image_info *info) {
+    return gr_fail(GR_ERROR_FILE, "the %s data is damaged, or of a kind that is not read",
+                   info->format == GR_IMAGE_PNG ? "PNG" : "JPEG");
+}
+
+int gr_decode_stb(struct gr_image *out, const void *bytes, size_t size, const struct gr_image_info *info) {
     int w = 0, h = 0, stored = 0, wanted = info->alpha ? 4 : 3;
     GR_TRY(gr_image_create(out, info->w, info->h));
     budget.left = honest_budget(size, info);
@@ -99,8 +104,7 @@ int gr_decode(struct gr_image *out, const void *bytes, size_t size, const struct
         status = gr_fail(GR_ERROR_LIMIT, "takes more memory than %dx%d pixels can need: damaged or hostile",
                          info->w, info->h);
     else if (!pixels)
-        status = gr_fail(GR_ERROR_FILE, "the %s data is damaged, or of a kind that is not read",
-                         info->format == GR_IMAGE_PNG ? "PNG" : "JPEG");
+        status = gr_decode_damaged(info);
     else if (w != info->w || h != info->h)
         status = gr_fail(GR_ERROR_FILE, "is damaged: it says %dx%d pixels and holds %dx%d", info->w, info->h,
                          w, h);
@@ -112,4 +116,12 @@ int gr_decode(struct gr_image *out, const void *bytes, size_t size, const struct
     if (status)
         gr_image_free(out);
     return status;
+}
+
+int gr_decode(struct gr_image *out, const void *bytes, size_t size, const struct gr_image_info *info,
+              int *reduction) {
+    if (info->format == GR_IMAGE_JPEG)
+        return gr_jpeg_decoder.decode(out, bytes, size, info, reduction);
+    *reduction = 1;
+    return gr_decode_stb(out, bytes, size, info);
 }

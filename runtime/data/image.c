@@ -50,12 +50,11 @@ void gr_image_digest(const struct gr_image *image, char hex[65]) {
 
 /* ---- orientation ---- */
 
-/* EXIF orientation o: bit 2 of o - 1 swaps rows and columns; the tables say from which end each is read. */
+/* EXIF orientation o: from 5 on it swaps rows and columns; the tables say from which end each is read. */
+static const bool flip_x[] = {0, 0, 1, 1, 0, 0, 0, 1, 1}; /* source column runs backwards */
+static const bool flip_y[] = {0, 0, 0, 1, 1, 0, 1, 1, 0}; /* source row runs backwards */
+
 static int turn_upright(struct gr_image *image, int orientation) {
-    static const bool flip_x[] = {0, 0, 1, 1, 0, 0, 0, 1, 1}; /* source column runs backwards */
-    static const bool flip_y[] = {0, 0, 0, 1, 1, 0, 1, 1, 0}; /* source row runs backwards */
-    if (orientation <= 1 || orientation > 8)
-        return GR_OK;
     bool swap = orientation >= 5;
     struct gr_image upright;
     int w = image->w, h = image->h;
@@ -74,15 +73,30 @@ static int turn_upright(struct gr_image *image, int orientation) {
     return GR_OK;
 }
 
-int gr_image_read_memory(struct gr_image *out, const void *bytes, size_t size) {
-    struct gr_image_info info;
-    *out = (struct gr_image){0};
-    GR_TRY(gr_image_check(bytes, size, &info));
-    GR_TRY(gr_decode(out, bytes, size, &info));
-    int status = turn_upright(out, info.orientation);
+int gr_decode_upright(struct gr_image *out, struct gr_box *photo, const void *bytes, size_t size,
+                      const struct gr_image_info *info, int reduction) {
+    GR_TRY(gr_decode(out, bytes, size, info, &reduction));
+    int o = info->orientation;
+    float w = (float)info->w / (float)reduction, h = (float)info->h / (float)reduction;
+    float left = flip_x[o] ? (float)out->w - w : 0, top = flip_y[o] ? (float)out->h - h : 0;
+    *photo = o >= 5 ? (struct gr_box){top, left, top + h, left + w}
+                    : (struct gr_box){left, top, left + w, top + h};
+    int status = o > 1 ? turn_upright(out, o) : GR_OK;
     if (status)
         gr_image_free(out);
     return status;
+}
+
+int gr_image_read_memory(struct gr_image *out, const void *bytes, size_t size) {
+    struct gr_image_info info;
+    struct gr_box all;
+    *out = (struct gr_image){0};
+    GR_TRY(gr_image_check(bytes, size, &info));
+    return gr_decode_upright(out, &all, bytes, size, &info, 1);
+}
+
+const char *gr_image_jpeg_decoder(void) {
+    return gr_jpeg_decoder.name;
 }
 
 int gr_image_read(struct gr_image *out, const char *path) {

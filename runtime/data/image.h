@@ -36,6 +36,7 @@ struct gr_image_info {
     int bits;        /* a channel: 8; PNG also 1, 2, 4, 16 */
     bool alpha;      /* has transparent pixels, perhaps */
     int scans;       /* JPEG: 1 unless progressive */
+    bool buffered;   /* JPEG: the coefficients of the whole photo are kept while it is decoded */
 };
 
 /* An image of w x h pixels, not initialised. GR_ERROR_LIMIT above the limits. Release by gr_image_free. */
@@ -55,6 +56,10 @@ int gr_image_read_memory(struct gr_image *out, const void *bytes, size_t size);
 
 /* The same from a file; the message begins with the path. Only regular files. */
 int gr_image_read(struct gr_image *out, const char *path);
+
+/* What decodes JPEG in this build: "stb_image", or "libjpeg-turbo 2.1.5". The two differ in the last bits of
+ * pixels, so whatever is compared bit by bit depends on it. */
+const char *gr_image_jpeg_decoder(void);
 
 /* Reads a whole regular file of at most GR_IMAGE_MAX_FILE bytes; *bytes is released by gr_free. */
 int gr_image_file(const char *path, uint8_t **bytes, size_t *size);

@@ -53,6 +53,27 @@ static struct gr_view view_of(const struct gr_loader *loader, int64_t number) {
     return (struct gr_view){o->seed, o->fit, o->epoch, (uint64_t)number, o->view};
 }
 
+/* The first half, from the file or from pixels in memory. */
+static int prepare(const struct gr_dataset *data, int64_t sample, struct gr_photo *photo,
+                   struct gr_shape input, const struct gr_preprocessing *preprocessing,
+                   const struct gr_augment *augment) {
+    uint8_t *bytes;
+    size_t size;
+    char name[256];
+    int status;
+    GR_TRY(gr_data_file(data, sample, &bytes, &size));
+    if (bytes) {
+        status = gr_photo_read(photo, bytes, size, input, preprocessing, augment);
+        gr_free(bytes);
+        return status ? gr_fail_in("%s", gr_printable(data->samples[sample].file, name, sizeof name)) : GR_OK;
+    }
+    struct gr_image image;
+    GR_TRY(gr_data_read(data, sample, &image));
+    status = gr_photo_prepare(photo, &image, input, preprocessing, augment);
+    gr_image_free(&image);
+    return status;
+}
+
 /* From the cache or from the file, to floats. */
 static int load(struct gr_loader *loader, struct gr_photo_cache *cache, int64_t sample, struct gr_shape input,
                 const struct gr_preprocessing *preprocessing, float *x) {
@@ -63,13 +84,9 @@ static int load(struct gr_loader *loader, struct gr_photo_cache *cache, int64_t 
     const struct gr_photo *kept = gr_keep_find(cache, sample);
     if (kept)
         return gr_photo_finish(kept, input, preprocessing, augment, &view, x);
-    struct gr_image image;
     struct gr_photo photo = {0};
-    GR_TRY(gr_data_read(loader->set->data, sample, &image));
-    int status = gr_photo_prepare(&photo, &image, input, preprocessing, augment);
-    gr_image_free(&image);
-    if (!status)
-        status = gr_photo_finish(&photo, input, preprocessing, augment, &view, x);
+    GR_TRY(prepare(loader->set->data, sample, &photo, input, preprocessing, augment));
+    int status = gr_photo_finish(&photo, input, preprocessing, augment, &view, x);
     if (status)
         gr_photo_free(&photo);
     else

@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "base/status.h"
+#include "data/decode.h"
 #include "data/draw.h"
 #include "data/resize.h"
 
@@ -25,43 +26,45 @@ struct gr_preprocessing gr_preprocessing_for(const struct gr_preprocessing *prep
 
 /* ---- first half ---- */
 
+/* What the first half makes of a photo: the whole of it `w` x `h` pixels large, of which `window` is kept. */
+struct first_half {
+    int w, h;
+    struct gr_window window;
+};
+
 /* Short side to `resize` (more where the crop would not be covered), then the middle. */
-static int resize_and_crop(struct gr_image *out, const struct gr_image *image, int w, int h,
-                           const struct gr_preprocessing *preprocessing) {
-    bool upright = image->w <= image->h;
-    int64_t low = upright ? image->w : image->h, high = upright ? image->h : image->w;
+static int resize_and_crop(struct first_half *out, int photo_w, int photo_h, int w, int h, int resize) {
+    bool upright = photo_w <= photo_h;
+    int64_t low = upright ? photo_w : photo_h, high = upright ? photo_h : photo_w;
     int64_t need_low = upright ? w : h, need_high = upright ? h : w;
-    int64_t side = preprocessing->resize > need_low ? preprocessing->resize : need_low;
+    int64_t side = resize > need_low ? resize : need_low;
     if (side * high / low < need_high)
         side = (need_high * low + high - 1) / high;
     int64_t other = side * high / low;
     if (other > INT32_MAX)
-        return gr_fail(GR_ERROR_LIMIT, "%dx%d pixels are too long and thin", image->w, image->h);
-    int full_w = (int)(upright ? side : other), full_h = (int)(upright ? other : side);
+        return gr_fail(GR_ERROR_LIMIT, "%dx%d pixels are too long and thin", photo_w, photo_h);
+    out->w = (int)(upright ? side : other);
+    out->h = (int)(upright ? other : side);
     /* rint rounds halves to even, as Python's round does in torchvision's CenterCrop. */
-    struct gr_window middle = {(int)rint((full_w - w) / 2.0), (int)rint((full_h - h) / 2.0), w, h};
-    return gr_resize(out, image, full_w, full_h, preprocessing->interpolation, NULL, &middle);
+    out->window = (struct gr_window){(int)rint((out->w - w) / 2.0), (int)rint((out->h - h) / 2.0), w, h};
+    return GR_OK;
 }
 
 /* The whole photo, so small that the smallest crop still has the input's pixels. */
-static int reduce(struct gr_image *out, const struct gr_image *image, int w, int h,
-                  const struct gr_preprocessing *preprocessing, const struct gr_augment *augment) {
-    double area = (double)image->w * image->h * (double)augment->scale[0];
+static void reduce(struct first_half *out, int photo_w, int photo_h, int w, int h,
+                   const struct gr_augment *augment) {
+    double area = (double)photo_w * photo_h * (double)augment->scale[0];
     double least_w = sqrt(area * (double)augment->ratio[0]), least_h = sqrt(area / (double)augment->ratio[1]);
     double factor = fmin(least_w / w, least_h / h);
     if (factor < 1)
         factor = 1;
-    int to_w = (int)ceil(image->w / factor), to_h = (int)ceil(image->h / factor);
-    if (to_w < image->w || to_h < image->h)
-        return gr_resize(out, image, to_w, to_h, preprocessing->interpolation, NULL, NULL);
-    GR_TRY(gr_image_create(out, image->w, image->h));
-    memcpy(out->pixels, image->pixels, (size_t)image->w * (size_t)image->h * 3);
-    return GR_OK;
+    out->w = (int)ceil(photo_w / factor);
+    out->h = (int)ceil(photo_h / factor);
+    out->window = (struct gr_window){0, 0, out->w, out->h};
 }
 
-int gr_photo_prepare(struct gr_photo *out, const struct gr_image *image, struct gr_shape input,
-                     const struct gr_preprocessing *preprocessing, const struct gr_augment *augment) {
-    *out = (struct gr_photo){.w = image->w, .h = image->h};
+static int plan_first_half(struct first_half *out, int w, int h, struct gr_shape input,
+                           const struct gr_preprocessing *preprocessing, const struct gr_augment *augment) {
     if ((input.c != 1 && input.c != 3) || input.w < 1 || input.h < 1)
         return gr_fail(GR_ERROR_SHAPE, "photos become [3,H,W] or [1,H,W], not [%d,%d,%d]", input.c, input.h,
                        input.w);
@@ -70,10 +73,59 @@ int gr_photo_prepare(struct gr_photo *out, const struct gr_image *image, struct 
             return gr_fail(GR_ERROR_OPTION, "preprocessing: std must be above 0, not %g",
                            (double)preprocessing->std[c]);
     if (augment && augment->crop)
-        return reduce(&out->image, image, input.w, input.h, preprocessing, augment);
-    if (preprocessing->stretch)
-        return gr_resize(&out->image, image, input.w, input.h, preprocessing->interpolation, NULL, NULL);
-    return resize_and_crop(&out->image, image, input.w, input.h, preprocessing);
+        reduce(out, w, h, input.w, input.h, augment);
+    else if (preprocessing->stretch)
+        *out = (struct first_half){input.w, input.h, {0, 0, input.w, input.h}};
+    else
+        return resize_and_crop(out, w, h, input.w, input.h, preprocessing->resize);
+    return GR_OK;
+}
+
+/* `box`: the part of the image that the photo covers. */
+static int make_first_half(struct gr_photo *out, const struct gr_image *image, const struct gr_box *box,
+                           const struct first_half *half, enum gr_interpolation interpolation) {
+    if (half->w != image->w || half->h != image->h || half->window.w != image->w ||
+        half->window.h != image->h)
+        return gr_resize(&out->image, image, half->w, half->h, interpolation, box, &half->window);
+    GR_TRY(gr_image_create(&out->image, image->w, image->h));
+    memcpy(out->image.pixels, image->pixels, (size_t)image->w * (size_t)image->h * 3);
+    return GR_OK;
+}
+
+int gr_photo_prepare(struct gr_photo *out, const struct gr_image *image, struct gr_shape input,
+                     const struct gr_preprocessing *preprocessing, const struct gr_augment *augment) {
+    struct first_half half;
+    *out = (struct gr_photo){.w = image->w, .h = image->h};
+    GR_TRY(plan_first_half(&half, image->w, image->h, input, preprocessing, augment));
+    return make_first_half(out, image, NULL, &half, preprocessing->interpolation);
+}
+
+/* How much smaller the decoder may make a photo: no more than leaves twice the pixels a side that are wanted.
+ * The resizing after it then still averages over four pixels or more: photos differ from those decoded whole
+ * by 0.4 to 0.6 of 255 (root mean square), at most by 5; with once the pixels it is up to 3.5, at most 66. */
+static int choose_reduction(int w, int h, const struct first_half *half) {
+    int reduction = gr_jpeg_decoder.most_reduction;
+    while (reduction > 1 && ((int64_t)half->w * 2 * reduction > w || (int64_t)half->h * 2 * reduction > h))
+        reduction /= 2;
+    return reduction;
+}
+
+int gr_photo_read(struct gr_photo *out, const void *bytes, size_t size, struct gr_shape input,
+                  const struct gr_preprocessing *preprocessing, const struct gr_augment *augment) {
+    struct gr_image_info info;
+    struct gr_image image;
+    struct gr_box box;
+    struct first_half half;
+    *out = (struct gr_photo){0};
+    GR_TRY(gr_image_check(bytes, size, &info));
+    bool lies = info.orientation >= 5; /* EXIF: 5 to 8 lie on their side */
+    out->w = lies ? info.h : info.w;
+    out->h = lies ? info.w : info.h;
+    GR_TRY(plan_first_half(&half, out->w, out->h, input, preprocessing, augment));
+    GR_TRY(gr_decode_upright(&image, &box, bytes, size, &info, choose_reduction(out->w, out->h, &half)));
+    int status = make_first_half(out, &image, &box, &half, preprocessing->interpolation);
+    gr_image_free(&image);
+    return status;
 }
 
 /* ---- second half: bytes ---- */
@@ -280,4 +332,20 @@ int gr_preprocess(const struct gr_image *image, struct gr_shape input,
     int status = gr_photo_finish(&photo, input, preprocessing, NULL, NULL, out);
     gr_photo_free(&photo);
     return status;
+}
+
+int gr_preprocess_file(const char *path, struct gr_shape input, const struct gr_preprocessing *preprocessing,
+                       float *out) {
+    struct gr_photo photo = {0};
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    char name[256];
+    int status = gr_image_file(path, &bytes, &size);
+    if (!status)
+        status = gr_photo_read(&photo, bytes, size, input, preprocessing, NULL);
+    gr_free(bytes);
+    if (!status)
+        status = gr_photo_finish(&photo, input, preprocessing, NULL, NULL, out);
+    gr_photo_free(&photo);
+    return status ? gr_fail_in("%s", gr_printable(path, name, sizeof name)) : GR_OK;
 }

@@ -156,7 +156,7 @@ local function dispatch(args)
       print(cli.usage())
       return 0
    elseif first == "--version" then
-      print("Graft " .. core.version)
+      print(("Graft %s (JPEG by %s)"):format(core.version, core.jpeg))
       return 0
    elseif first == "-e" then
       return require("graft.prompt").chunk(args)

@@ -76,6 +76,7 @@ function folder.write_lock(path, digest)
       threads = core.threads(),
       cpu = core.cpu,
       blas = core.blas(),
+      jpeg = core.jpeg,
       digest = digest,
    }, 2) .. "\n")
 end

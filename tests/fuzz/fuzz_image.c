@@ -33,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     static float x[3 * 32 * 32];
-    const struct gr_shape input = {3, 32, 32, false};
+    const struct gr_shape input = {3, 32, 32, false}, small = {3, 2, 2, false};
     const struct gr_preprocessing preprocessing = {
         .resize = 36, .interpolation = GR_BICUBIC, .std = {1, 1, 1}};
     struct gr_image image = {0};
@@ -47,6 +47,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     if (!gr_augment_preset(&augment, "standard") &&
         !gr_photo_prepare(&photo, &image, input, &preprocessing, &augment))
         gr_photo_finish(&photo, input, &preprocessing, &augment, &view, x);
+    gr_photo_free(&photo);
+    if (!gr_photo_read(&photo, bytes, size, small, &preprocessing,
+                       NULL)) /* the decoder may make it smaller */
+        gr_photo_finish(&photo, small, &preprocessing, NULL, NULL, x);
     gr_photo_free(&photo);
     gr_image_free(&image);
     return 0;

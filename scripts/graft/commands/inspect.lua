@@ -67,17 +67,18 @@ local function inspect_weights(path, given)
 end
 
 local function inspect_image(path)
-   local width, height = core.image_size(path)
+   local width, height, kind = core.image_size(path)
    core.image_load(path)
-   return say({ kind = "photo", width = width, height = height, bytes = core.stat(path).size },
-      ("%s: photo, %d x %d pixels, %s; decodes to its end"):format(core.printable(path), width, height,
-         format.bytes(core.stat(path).size)))
+   local decoder = kind == "JPEG" and core.jpeg or "stb_image"
+   return say({ kind = "photo", width = width, height = height, bytes = core.stat(path).size, decoder = decoder },
+      ("%s: photo, %d x %d pixels, %s; decodes to its end (by %s)"):format(core.printable(path), width, height,
+         format.bytes(core.stat(path).size), decoder))
 end
 
 local function inspect_lock(path)
    local lock = core.parse_json(core.read(path))
    local rows = {}
-   for _, key in ipairs { "graft", "seed", "threads", "cpu", "blas", "recipe", "digest" } do
+   for _, key in ipairs { "graft", "seed", "threads", "cpu", "blas", "jpeg", "recipe", "digest" } do
       if lock[key] ~= nil and lock[key] ~= core.null then
          rows[#rows + 1] = { key, tostring(lock[key]) }
       end
