@@ -12,7 +12,12 @@
 /* In front of each block, padded to GR_ALIGNMENT so that the block itself stays aligned. */
 struct header {
     size_t size; /* bytes that the caller may use and that `live` counts */
+    void *base;  /* what the system gave */
 };
+
+/* From this size on zeros come from the system, which makes a page only when it is touched: what is filled
+ * later, or never, takes no memory before. */
+enum { LARGE = 1 << 18 };
 
 static atomic_size_t live, peak, blocks, limit;
 static atomic_long fail_after;
@@ -73,17 +78,34 @@ static void *fail(size_t size, const char *cause) {
     return NULL;
 }
 
-void *gr_alloc(size_t size) {
-    size_t total;
+/* Room for `size` bytes behind a header. */
+static struct header *system_block(size_t size, bool zeros) {
+    size_t total = (size + 2 * GR_ALIGNMENT - 1) / GR_ALIGNMENT * GR_ALIGNMENT;
+    if (!zeros || size < LARGE) {
+        /* aligned_alloc asks for a multiple of the alignment. */
+        struct header *header = aligned_alloc(GR_ALIGNMENT, total);
+        if (header)
+            header->base = header;
+        if (header && zeros)
+            memset((char *)header + GR_ALIGNMENT, 0, size);
+        return header;
+    }
+    char *base = calloc(1, total + GR_ALIGNMENT);
+    if (!base)
+        return NULL;
+    struct header *header = (struct header *)(base + (GR_ALIGNMENT - (uintptr_t)base % GR_ALIGNMENT));
+    header->base = base;
+    return header;
+}
+
+static void *allocate(size_t size, bool zeros) {
     if (size > SIZE_MAX / 2)
         return fail(size, "larger than any memory");
     if (fails_on_demand())
         return fail(size, "failed on demand");
     if (!account(size))
         return fail(size, "the memory limit is reached");
-    /* aligned_alloc asks for a multiple of the alignment. */
-    total = (size + 2 * GR_ALIGNMENT - 1) / GR_ALIGNMENT * GR_ALIGNMENT;
-    struct header *header = aligned_alloc(GR_ALIGNMENT, total);
+    struct header *header = system_block(size, zeros);
     if (!header) {
         discount(size);
         return fail(size, "the system has no more");
@@ -93,16 +115,17 @@ void *gr_alloc(size_t size) {
     return (char *)header + GR_ALIGNMENT;
 }
 
+void *gr_alloc(size_t size) {
+    return allocate(size, false);
+}
+
 void *gr_calloc(size_t count, size_t size) {
     size_t total;
     if (!gr_size_multiply(count, size, &total)) {
         gr_fail(GR_ERROR_LIMIT, "%zu items of %zu bytes are more than can be counted", count, size);
         return NULL;
     }
-    void *block = gr_alloc(total);
-    if (block)
-        memset(block, 0, total);
-    return block;
+    return allocate(total, true);
 }
 
 static struct header *header_of(void *pointer) {
@@ -129,7 +152,7 @@ void gr_free(void *pointer) {
     struct header *header = header_of(pointer);
     discount(header->size);
     atomic_fetch_sub_explicit(&blocks, 1, memory_order_relaxed);
-    free(header);
+    free(header->base);
 }
 
 int gr_memory_claim(size_t size) {

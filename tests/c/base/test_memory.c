@@ -7,7 +7,9 @@
 #include "base/memory.h"
 #include "base/status.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static int setup(void **state) {
     (void)state;
@@ -60,6 +62,35 @@ static void calloc_gives_zeros_and_refuses_overflow(void **state) {
     assert_int_equal(gr_error()->code, GR_ERROR_LIMIT);
     assert_null(gr_alloc(SIZE_MAX - 8));
     assert_int_equal(gr_error()->code, GR_ERROR_MEMORY);
+}
+
+/* Pages of this process in memory, in bytes. */
+static size_t resident(void) {
+    long size = 0, pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%ld %ld", &size, &pages), 2);
+    fclose(file);
+    return (size_t)pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static void zeros_take_memory_when_they_are_touched(void **state) {
+    (void)state;
+    enum { SIZE = 64 << 20 };
+    size_t live = gr_memory().live, before = resident();
+    unsigned char *bytes = gr_calloc(SIZE, 1);
+    assert_non_null(bytes);
+    assert_int_equal((uintptr_t)bytes % GR_ALIGNMENT, 0);
+    assert_int_equal(gr_memory().live, live + SIZE);
+    assert_true(resident() < before + SIZE / 8);
+    for (size_t i = 0; i < SIZE; i += 4096)
+        assert_int_equal(bytes[i], 0);
+    assert_int_equal(bytes[SIZE - 1], 0);
+    memset(bytes, 1, SIZE);
+    bytes = gr_realloc(bytes, SIZE + 1);
+    assert_int_equal(bytes[SIZE - 1], 1);
+    gr_free(bytes);
+    assert_int_equal(gr_memory().live, live);
 }
 
 static void realloc_keeps_the_bytes(void **state) {
@@ -138,6 +169,7 @@ int main(void) {
         cmocka_unit_test_setup(blocks_are_aligned_and_counted, setup),
         cmocka_unit_test_setup(peak_is_the_highest_since_its_reset, setup),
         cmocka_unit_test_setup(calloc_gives_zeros_and_refuses_overflow, setup),
+        cmocka_unit_test_setup(zeros_take_memory_when_they_are_touched, setup),
         cmocka_unit_test_setup(realloc_keeps_the_bytes, setup),
         cmocka_unit_test_setup(a_failed_realloc_leaves_the_old_block, setup),
         cmocka_unit_test_setup(the_limit_holds, setup),
