@@ -99,14 +99,15 @@
  * --- weights and models (bindings/weights.c) ---
  * core.weights(path [, {format=}]) -> weights     opened and checked; nothing of the file is executed
  *   weights:tensors() -> list of {name=, shape=, dtype=}; weights:get(name) -> T; weights:metadata() -> table
- *   weights:format() -> text; weights:path(); weights:close()
- *   weights:apply(net, {allow_head=false, allow_aux=true, map={file name=net name}, source=}) -> {missing={}, unused={},
- *                                     mismatched={"fc.weight: [1000,512] in the file, ..."}, loaded=count}
- *                                     names absent from `map` stay as they are; net is unchanged when it raises
+ *   weights:format() -> text; weights:path(); weights:sha256() -> hex of the file as it was read; weights:close()
+ *   weights:apply(net, {allow_head=false, allow_aux=true, map={file name=net name}, source=, take=false}) -> {missing={},
+ *                                     unused={}, mismatched={"fc.weight: [1000,512] in the file, ..."}, loaded=count}
+ *                                     names absent from `map` stay as they are; net is unchanged when it raises; `take`
+ *                                     closes the weights and spares a network that is deferred the copy
  * core.save_weights(path, list of {name, T}, metadata|nil)       safetensors
  * core.save_model(net, path, {aux=boolean, metadata={}})         weights and architecture: a model file
  * core.snapshot(net [, trainable_only]) -> snapshot     a copy of its tensors; snapshot:restore(net), :close()
- *   weights:model() -> net            the network whose architecture the file holds (kind "file" when it holds none)
+ *   weights:model([take]) -> net      the network whose architecture the file holds (kind "file" when it holds none)
  * core.load_model(path) -> net        raises kind "file" when it holds no architecture
  *
  * --- photos and data (bindings/image.c, data.c, loader.c) ---

@@ -137,6 +137,12 @@ static int weights_path(lua_State *L) {
     return 1;
 }
 
+/* weights:sha256() -> hex: of the file itself, as it was read */
+static int weights_sha256(lua_State *L) {
+    lua_pushstring(L, check(L, "weights:sha256")->sha256);
+    return 1;
+}
+
 static int weights_digest(lua_State *L) {
     char hex[65];
     graft_check(L, gr_weights_digest(check(L, "weights:digest"), hex));
@@ -186,14 +192,22 @@ static struct gr_weights *renamed(lua_State *L, const struct gr_weights *list, i
         if (!out->list->path)
             graft_raise(L);
     }
+    memcpy(out->list->sha256, list->sha256, sizeof list->sha256);
     out->list->format = list->format;
     return out->list;
 }
 
-/* weights:apply(net, {allow_head=, allow_aux=, map=, source=}) -> {missing=, unused=, mismatched=, loaded=}
+/* After their tensors were given away. */
+static void spend(struct weights *weights) {
+    gr_weights_free(weights->list);
+    weights->list = NULL;
+}
+
+/* weights:apply(net, {allow_head=, allow_aux=, map=, source=, take=}) -> {missing=, unused=, mismatched=,
+ * loaded=}
  */
 static int weights_apply(lua_State *L) {
-    static const char *const known[] = {"allow_head", "allow_aux", "map", "source", NULL};
+    static const char *const known[] = {"allow_head", "allow_aux", "map", "source", "take", NULL};
     const struct gr_weights *list = check(L, "weights:apply");
     struct graft_network *network = graft_change_network(L, 2, "weights:apply");
     lua_settop(L, 3);
@@ -201,14 +215,24 @@ static int weights_apply(lua_State *L) {
     struct gr_apply_options options = {
         .allow_head_mismatch = graft_field_boolean(L, 3, "weights:apply", "allow_head", false),
         .allow_missing_aux = graft_field_boolean(L, 3, "weights:apply", "allow_aux", true),
+        .take = graft_field_boolean(L, 3, "weights:apply", "take", false),
         .source = graft_field_string(L, 3, "weights:apply", "source", NULL),
     };
+    struct weights *own = lua_touserdata(L, 1), *other = NULL;
     if (graft_field(L, 3, "map")) {
         luaL_argcheck(L, lua_istable(L, -1), 3, "map must be a table of names");
         list = renamed(L, list, lua_gettop(L));
+        other = lua_touserdata(L, -1);
     }
+    if (options.take && own->readers > 0)
+        return graft_fail(L, GR_ERROR_OPTION, "weights:apply: a network is being made of them");
     struct gr_apply_report *report = new_report(L);
     graft_check(L, gr_weights_apply(network->net, list, &options, report));
+    if (options.take) {
+        spend(own);
+        if (other)
+            spend(other);
+    }
     lua_createtable(L, 0, 4);
     push_names(L, &report->missing);
     lua_setfield(L, -2, "missing");
@@ -275,8 +299,9 @@ static int core_save_model(lua_State *L) {
     return 0;
 }
 
-/* weights:model() -> net: the architecture that the file holds, with its values */
+/* weights:model([take]) -> net: the architecture that the file holds, with its values */
 static int weights_model(lua_State *L) {
+    bool take = lua_toboolean(L, 2);
     const struct gr_weights *list = check(L, "weights:model");
     const char *path = list->path ? list->path : "the weights";
     struct graft_network *network = graft_new_network(L);
@@ -284,12 +309,16 @@ static int weights_model(lua_State *L) {
         return graft_fail(L, GR_ERROR_FILE,
                           "%s: holds weights but no architecture, so it is no model file of Graft", path);
     struct weights *weights = lua_touserdata(L, 1);
+    if (take && weights->readers > 0)
+        return graft_fail(L, GR_ERROR_OPTION, "weights:model: a network is being made of them");
     weights->readers++;
-    int status = gr_model_load(&network->net, list, graft_state(L)->seed);
+    int status = gr_model_load(&network->net, list, graft_state(L)->seed, take);
     weights->readers--;
     if (status)
         gr_fail_in("%s", path);
     graft_check(L, status);
+    if (take)
+        spend(weights);
     return graft_made_network(L, GR_OK, "weights:model");
 }
 
@@ -300,10 +329,8 @@ static int core_load_model(lua_State *L) {
     graft_check(L, gr_weights_read(&weights->list, path));
     lua_replace(L, 1);
     lua_settop(L, 1);
-    weights_model(L);
-    gr_weights_free(weights->list);
-    weights->list = NULL;
-    return 1;
+    lua_pushboolean(L, true);
+    return weights_model(L);
 }
 
 /* ---- snapshots ---- */
@@ -349,17 +376,10 @@ static int snapshot_restore(lua_State *L) {
 
 void graft_open_weights(lua_State *L) {
     static const luaL_Reg methods[] = {
-        {"tensors", weights_tensors},
-        {"get", weights_get},
-        {"model", weights_model},
-        {"metadata", weights_metadata},
-        {"format", weights_format},
-        {"path", weights_path},
-        {"digest", weights_digest},
-        {"record", weights_record},
-        {"apply", weights_apply},
-        {"close", weights_close},
-        {NULL, NULL},
+        {"tensors", weights_tensors},   {"get", weights_get},       {"model", weights_model},
+        {"metadata", weights_metadata}, {"format", weights_format}, {"path", weights_path},
+        {"digest", weights_digest},     {"sha256", weights_sha256}, {"record", weights_record},
+        {"apply", weights_apply},       {"close", weights_close},   {NULL, NULL},
     };
     static const luaL_Reg snapshot_methods[] = {
         {"restore", snapshot_restore},

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/digest.h"
 #include "base/memory.h"
 #include "base/status.h"
 #include "base/text.h"
@@ -261,17 +260,24 @@ static int make_sources(struct work *work) {
     return GR_OK;
 }
 
+/* Puts the values into the parameter: the tensor itself where the list gives its tensors away and nothing can
+ * have kept the address of the parameter's own, else a copy. */
+static void put(const struct work *work, struct gr_param *param, struct gr_tensor *from) {
+    if (work->options->take && work->net->deferred && gr_tensor_same_shape(&param->tensor, from)) {
+        gr_tensor_release(&param->tensor);
+        param->tensor = *from;
+        work->net->version++; /* plans compiled before know the old address */
+        *from = (struct gr_tensor){0};
+    } else {
+        memcpy(gr_tensor_data(&param->tensor), gr_tensor_data(from), gr_tensor_bytes(from));
+    }
+    gr_param_touch(param);
+}
+
 /* Cannot fail: everything was allocated before. */
 static void carry_out(struct work *work) {
-    for (int i = 0; i < work->match_count; i++) {
-        struct gr_param *param = work->matches[i].param;
-        const struct gr_tensor *from = &work->matches[i].tensor;
-        if (param->tensor.dtype == GR_F32)
-            memcpy(gr_tensor_floats(&param->tensor), gr_tensor_floats(from), gr_tensor_bytes(from));
-        else
-            memcpy(gr_tensor_integers(&param->tensor), gr_tensor_integers(from), gr_tensor_bytes(from));
-        gr_param_touch(param);
-    }
+    for (int i = 0; i < work->match_count; i++)
+        put(work, work->matches[i].param, &work->matches[i].tensor);
     for (int i = 0; i < work->net->layer_count; i++) {
         if (!work->sources[i])
             continue;
@@ -330,12 +336,12 @@ int gr_apply_note(struct gr_network *net, const char *key, const char *value) {
 }
 
 /* Where the weights came from, for the files that will be made of them. */
-static int note_origin(struct gr_network *net, const struct gr_weights *weights, const char *hex) {
+static int note_origin(struct gr_network *net, const struct gr_weights *weights) {
     static const char *const kept[][2] = {
         {"licence", "weights.licence"}, {"license", "weights.licence"}, {"source", "weights.source"}};
     if (weights->path) {
         GR_TRY(gr_apply_note(net, "weights.file", base_name(weights->path)));
-        GR_TRY(gr_apply_note(net, "weights.sha256", hex));
+        GR_TRY(gr_apply_note(net, "weights.sha256", weights->sha256));
     }
     for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) {
         const char *value = gr_weights_get(weights, kept[i][0]);
@@ -348,18 +354,14 @@ static int note_origin(struct gr_network *net, const struct gr_weights *weights,
 int gr_weights_apply(struct gr_network *net, const struct gr_weights *weights,
                      const struct gr_apply_options *options, struct gr_apply_report *report) {
     struct gr_apply_report own = {0};
-    char hex[65] = "";
     if (!report)
         report = &own;
     *report = (struct gr_apply_report){0};
-    int status = weights->path ? gr_digest_file(weights->path, hex) : GR_OK;
-    if (!status) {
-        status = gr_apply_tensors(net, weights, options, report);
-        if (status && weights->path)
-            gr_fail_in("%s", weights->path);
-    }
+    int status = gr_apply_tensors(net, weights, options, report);
+    if (status && weights->path)
+        gr_fail_in("%s", weights->path);
     if (!status)
-        status = note_origin(net, weights, hex);
+        status = note_origin(net, weights);
     gr_apply_report_clear(&own);
     return status;
 }

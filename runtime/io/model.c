@@ -103,7 +103,8 @@ static int take_metadata(struct gr_network *net, const struct gr_weights *weight
     return GR_OK;
 }
 
-static int load(struct gr_network **out, const struct gr_weights *weights, uint64_t seed) {
+static int load(struct gr_network **out, const struct gr_weights *weights, uint64_t seed, bool take) {
+    const struct gr_apply_options options = {.take = take};
     const char *text = gr_weights_get(weights, NETWORK_KEY), *format = gr_weights_get(weights, FORMAT_KEY);
     struct gr_network *net = NULL;
     if (!text)
@@ -119,7 +120,7 @@ static int load(struct gr_network **out, const struct gr_weights *weights, uint6
     cJSON_Delete(description);
     if (status)
         return status;
-    status = gr_apply_tensors(net, weights, NULL, NULL);
+    status = gr_apply_tensors(net, weights, &options, NULL);
     if (!status)
         status = take_metadata(net, weights);
     if (status)
@@ -129,8 +130,8 @@ static int load(struct gr_network **out, const struct gr_weights *weights, uint6
     return status;
 }
 
-int gr_model_load(struct gr_network **out, const struct gr_weights *weights, uint64_t seed) {
+int gr_model_load(struct gr_network **out, const struct gr_weights *weights, uint64_t seed, bool take) {
     *out = NULL;
-    int status = load(out, weights, seed);
+    int status = load(out, weights, seed, take);
     return status ? gr_fail_in("%s", weights->path ? weights->path : "model") : GR_OK;
 }

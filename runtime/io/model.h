@@ -19,8 +19,9 @@ int gr_model_pack(struct gr_weights **out, const struct gr_network *net, bool wi
 /* Does this file hold a model, not just weights? */
 bool gr_model_is(const struct gr_weights *weights);
 /* Rebuilds the network that a model file describes and fills it. Each of its tensors must be there in its
- * shape; other tensors in the file are left alone. `seed` is for what is drawn later (a new head). */
-int gr_model_load(struct gr_network **out, const struct gr_weights *weights, uint64_t seed);
+ * shape; other tensors in the file are left alone. `seed` is for what is drawn later (a new head). `take`: as
+ * in gr_apply_options. */
+int gr_model_load(struct gr_network **out, const struct gr_weights *weights, uint64_t seed, bool take);
 
 struct gr_prefix {
     const char *file, *network; /* names that start with `file` are taken as if they started with `network` */
@@ -32,6 +33,8 @@ struct gr_apply_options {
     bool allow_missing_aux;   /* tensors of auxiliary classifiers may be missing or of another shape */
     const struct gr_prefix *prefixes; /* the first that fits is applied, once */
     int prefix_count;
+    bool take; /* a deferred network (net/network.h) gets the tensors themselves, without a second copy in
+                  memory: the caller frees the list next and lets nothing else of it be used */
     const char *source; /* recorded in layer->source; NULL: the file's name */
 };
 

@@ -1,6 +1,7 @@
 /* The list of named tensors: building it, looking things up, and telling which reader a file needs. */
 #include "io/weights.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,6 +9,7 @@
 #include "base/memory.h"
 #include "base/status.h"
 #include "base/text.h"
+#include "base/threads.h"
 #include "io/reader.h"
 
 struct gr_weights_limits gr_weights_default_limits(void) {
@@ -377,13 +379,61 @@ int gr_weights_parse(struct gr_weights **out, const void *bytes, size_t size, co
     return status ? gr_fail_in("%s", name) : GR_OK;
 }
 
+/* The digest of the file, made in the pool while the tensors are read. */
+struct file_digest {
+    struct gr_task task; /* first, so that a task is its digest */
+    const struct gr_source *source;
+    atomic_bool cancelled;
+    char hex[65];
+    int status;
+    struct gr_error error;
+};
+
+static void digest_file(struct gr_task *task) {
+    struct file_digest *file = (struct file_digest *)task;
+    struct gr_digest digest;
+    unsigned char piece[32768];
+    uint64_t size = file->source->size;
+    gr_digest_start(&digest);
+    for (uint64_t at = 0; at < size && !file->status && !atomic_load(&file->cancelled); at += sizeof piece) {
+        size_t count = size - at < sizeof piece ? (size_t)(size - at) : sizeof piece;
+        file->status = gr_source_read(file->source, at, piece, count);
+        if (!file->status)
+            gr_digest_add(&digest, piece, count);
+    }
+    gr_digest_hex(&digest, file->hex);
+    if (file->status)
+        file->error = *gr_error();
+}
+
+static int read_file(struct gr_weights **out, const struct gr_source *source, const char *path,
+                     const struct gr_weights_limits *limits) {
+    struct file_digest file = {.task = {.run = digest_file}, .source = source};
+    gr_task_submit(&file.task);
+    int status = read_source(out, source, path, limits);
+    if (status) {
+        struct gr_error error = *gr_error();
+        atomic_store(&file.cancelled, true);
+        gr_task_wait(&file.task); /* which may do the task here, and leave another message */
+        return gr_error_restore(&error);
+    }
+    gr_task_wait(&file.task);
+    if (file.status) {
+        gr_weights_free(*out);
+        *out = NULL;
+        return gr_error_restore(&file.error);
+    }
+    memcpy((*out)->sha256, file.hex, sizeof file.hex);
+    return GR_OK;
+}
+
 int gr_weights_read_limited(struct gr_weights **out, const char *path,
                             const struct gr_weights_limits *limits) {
     struct gr_source source;
     *out = NULL;
     int status = gr_source_open(&source, path);
     if (!status)
-        status = read_source(out, &source, path, limits);
+        status = read_file(out, &source, path, limits);
     gr_source_close(&source);
     return status ? gr_fail_in("%s", path) : GR_OK;
 }

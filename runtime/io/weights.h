@@ -24,6 +24,7 @@ struct gr_weights {
     int metadata_count;
     const char *format; /* "safetensors", "pth (zip)" or "pth (legacy)" */
     char *path;         /* where it was read from, or NULL */
+    char sha256[65];    /* of that file, made while it was read; "" without a file */
     int *order;         /* positions in items, sorted by name: the index of gr_weights_find */
     int capacity, metadata_capacity;
 };

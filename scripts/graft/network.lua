@@ -503,7 +503,7 @@ local function load_weights(weights, path, options)
    local outputs = outputs_of(spec, shapes, path)
    local net = models.build(spec, outputs, nil, true)
    local report = call(("%s as %s"):format(path, spec.name), weights.apply, weights, net,
-      { map = map, allow_head = false })
+      { map = map, allow_head = false, take = true })
    if options.classes then
       net:set_classes(options.classes)
    elseif outputs == 1000 then
@@ -522,9 +522,10 @@ function network.load(path, options)
    options.classes = options.classes and network.class_list(options.classes, "graft.load")
    local context = require "graft.context"
    local weights <close> = core.weights(path)
+   local sha256 = weights:sha256()
    local handle, report
    if weights:metadata()["graft.network"] then
-      handle = weights:model()
+      handle = weights:model(true)
       if options.arch and options.arch ~= handle:name() then
          core.error("name", ("%s is a model of %s, not of %s; leave arch= out"):format(path, handle:name(), options.arch))
       end
@@ -536,8 +537,8 @@ function network.load(path, options)
       handle, report = load_weights(weights, path, options)
    end
    handle:set_source(path:match("[^/]+$"))
-   if context.command == nil or context.command == "run" then -- for the lock; read now, since files can move
-      table.insert(context.weights, { file = path:match("[^/]+$"), sha256 = core.digest_file(path) })
+   if context.command == nil or context.command == "run" then -- for the lock
+      table.insert(context.weights, { file = path:match("[^/]+$"), sha256 = sha256 })
    end
    context.reports[handle] = report
    if #report.unused > 0 and not context.quiet then

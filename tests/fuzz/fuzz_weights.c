@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     struct gr_network *net = NULL;
     gr_memory_limit((size_t)256 << 20);
     if (!gr_weights_parse(&weights, bytes, size, "input", &limits) && gr_model_is(weights) &&
-        !gr_model_load(&net, weights, 1))
+        !gr_model_load(&net, weights, 1, false))
         gr_network_free(net);
     gr_weights_free(weights);
     return 0;

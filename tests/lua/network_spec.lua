@@ -274,6 +274,16 @@ describe("files of networks", function()
     assert.equal("file", row(other, "fc").source)
     assert.near(net:get("fc.weight"):table(), other:get("fc.weight"):table(), 0)
     assert.error_matches(function() core.load_model(path) end, "no architecture")
+    assert.equal(core.digest_file(path), weights:sha256())
+
+    weights:apply(other, { map = map, take = true }) -- spends them
+    assert.near(net:get("fc.weight"):table(), other:get("fc.weight"):table(), 0)
+    assert.error_matches(function() weights:tensors() end, "closed")
+    core.save_model(net, path)
+    local model <close> = core.weights(path)
+    local digest = model:model():digest()
+    assert.equal(digest, (model:model(true):digest()))
+    assert.error_matches(function() model:model() end, "closed")
   end)
 
   it("go back to a snapshot", function()

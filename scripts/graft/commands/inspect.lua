@@ -42,7 +42,7 @@ local function inspect_weights(path, given)
    local weights <close> = core.weights(path)
    local tensors, metadata = weights:tensors(), weights:metadata()
    local document = { kind = "weights", format = weights:format(), tensors = core.array(tensors),
-      parameters = total(tensors), sha256 = core.digest_file(path) }
+      parameters = total(tensors), sha256 = weights:sha256() }
    local lines = { ("%s: %s, %s, %s numbers, sha256 %s"):format(core.printable(path), weights:format(),
       format.plural(#tensors, "tensor"), format.count(document.parameters), document.sha256:sub(1, 12) .. "..") }
    local spec = require("graft.models").recognise(tensors)

@@ -29,7 +29,7 @@ static struct gr_network *load_model(void) {
     struct gr_network *net;
     WORKS(gr_weights_read(&weights, path));
     assert_true(gr_model_is(weights));
-    WORKS(gr_model_load(&net, weights, 9));
+    WORKS(gr_model_load(&net, weights, 9, false));
     gr_weights_free(weights);
     return net;
 }
@@ -65,7 +65,7 @@ static void a_model_of_another_program(void **state) {
     struct gr_weights *weights;
     struct gr_network *net;
     WORKS(gr_weights_read(&weights, FIXTURES "model.safetensors"));
-    WORKS(gr_model_load(&net, weights, 1));
+    WORKS(gr_model_load(&net, weights, 1, false));
     assert_string_equal(net->name, "tiny");
     assert_string_equal(net->classes[1], "dog");
     assert_true(gr_tensor_floats(&gr_network_param(net, "fc.bias")->tensor)[1] == 5.25f);
@@ -129,6 +129,43 @@ static void weights_by_name(void **state) {
     gr_apply_report_clear(&report);
     gr_network_free(from);
     gr_network_free(to);
+}
+
+/* Where the list may give its tensors away, a deferred network has them and no copy of them; plans made
+ * before are out of date. A network that is in use keeps its own, and so does a list that stays. */
+static void tensors_that_are_taken(void **state) {
+    (void)state;
+    char before[65], after[65];
+    struct gr_network *net = small_network(1), *taker, *keeper;
+    WORKS(gr_model_save(net, path, true));
+    digest_of(net, before);
+    for (int take = 0; take < 2; take++) {
+        struct gr_weights *weights;
+        WORKS(gr_weights_read(&weights, path));
+        const float *theirs = gr_tensor_floats(&gr_weights_find(weights, "fc.weight")->tensor);
+        WORKS(gr_model_load(take ? &taker : &keeper, weights, 1, take));
+        const float *own = gr_tensor_floats(&gr_network_param(take ? taker : keeper, "fc.weight")->tensor);
+        assert_true(take ? own == theirs : own != theirs);
+        gr_weights_free(weights);
+    }
+    digest_of(taker, after);
+    assert_string_equal(before, after);
+    digest_of(keeper, after);
+    assert_string_equal(before, after);
+    assert_false(taker->deferred);
+
+    const struct gr_apply_options options = {.take = true};
+    const float *own = gr_tensor_floats(&gr_network_param(keeper, "fc.weight")->tensor);
+    uint64_t version = keeper->version;
+    WORKS(apply(keeper, tensors_of(taker, NULL, ""), &options, NULL));
+    assert_ptr_equal(gr_tensor_floats(&gr_network_param(keeper, "fc.weight")->tensor), own);
+    assert_int_equal(keeper->version, version);
+    gr_network_defer(keeper);
+    WORKS(apply(keeper, tensors_of(net, NULL, ""), &options, NULL));
+    assert_true(keeper->version > version);
+    gr_network_free(net);
+    gr_network_free(taker);
+    gr_network_free(keeper);
 }
 
 /* Nothing is written unless everything fits. */
@@ -260,7 +297,7 @@ static void refused_model(const char *key, const char *value, const char *words)
     WORKS(gr_model_pack(&weights, net, true));
     WORKS(gr_weights_set(weights, key, value));
     size_t blocks = gr_memory().blocks;
-    assert_int_not_equal(gr_model_load(&back, weights, 1), GR_OK);
+    assert_int_not_equal(gr_model_load(&back, weights, 1, false), GR_OK);
     if (!strstr(gr_error()->message, words))
         fail_msg("expected \"%s\", came \"%s\"", words, gr_error()->message);
     assert_null(back);
@@ -292,7 +329,7 @@ static void descriptions_that_lie(void **state) {
     some = tensors_of(net, "fc.bias", "");
     WORKS(gr_weights_set(some, "graft.network", gr_weights_get(all, "graft.network")));
     WORKS(gr_weights_set(some, "graft.format", "1"));
-    assert_int_equal(gr_model_load(&back, some, 1), GR_ERROR_NAME);
+    assert_int_equal(gr_model_load(&back, some, 1, false), GR_ERROR_NAME);
     assert_non_null(strstr(gr_error()->message, "would stay random: fc.bias"));
     gr_weights_free(all);
     gr_weights_free(some);
@@ -311,7 +348,7 @@ static void failing_allocations(void **state) {
     int status;
     do {
         gr_memory_fail(++n, false);
-        status = gr_model_load(&back, weights, 1);
+        status = gr_model_load(&back, weights, 1, false);
         gr_memory_fail(0, false);
         if (status)
             assert_int_equal(gr_memory().blocks, blocks);
@@ -327,6 +364,7 @@ int main(void) {
         cmocka_unit_test(models_come_back),
         cmocka_unit_test(auxiliary_classifiers_may_stay_behind),
         cmocka_unit_test(weights_by_name),
+        cmocka_unit_test(tensors_that_are_taken),
         cmocka_unit_test(loads_that_leave_something_random),
         cmocka_unit_test(heads_may_differ),
         cmocka_unit_test(prefixes_and_extra_tensors),

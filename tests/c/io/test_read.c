@@ -5,6 +5,8 @@
 #include <math.h>
 #include <unistd.h>
 
+#include "base/digest.h"
+
 static struct gr_weights *read_fixture(const char *name) {
     char path[256];
     struct gr_weights *weights;
@@ -14,6 +16,9 @@ static struct gr_weights *read_fixture(const char *name) {
         fail();
     }
     assert_string_equal(weights->path, path);
+    char hex[65];
+    assert_int_equal(gr_digest_file(path, hex), GR_OK); /* made beside the reading */
+    assert_string_equal(weights->sha256, hex);
     return weights;
 }
 

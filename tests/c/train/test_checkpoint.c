@@ -140,7 +140,7 @@ static void test_is_a_model(void **state) {
     assert_true(gr_model_is(weights));
     assert_non_null(gr_weights_find(weights, "optimizer.mean:fc.weight"));
     assert_null(gr_weights_find(weights, "optimizer.mean:layer1.0.conv1.weight"));
-    WORKS(gr_model_load(&net, weights, 1));
+    WORKS(gr_model_load(&net, weights, 1, false));
     WORKS(gr_network_digest(t.net, false, a, NULL));
     WORKS(gr_network_digest(net, false, b, NULL));
     assert_string_equal(a, b);
