@@ -71,23 +71,31 @@ local function flop_of(steps)
    return flop
 end
 
--- One direction of a step as `--layers` shows it: of one run. `step` is the mean time of a run.
-local function layer_row(step, work, pass, seconds)
-   local spent = work.seconds / math.max(work.runs, 1)
+-- One direction of a step as `--layers` shows it. `spent`: its seconds, `whole`: those of a run.
+local function layer_row(step, pass, spent, whole)
+   local work = step[pass]
    return { layer = step.layer, kind = step.kind, kernel = step.kernel, fused = core.array(step.absorbed), pass = pass,
-      shape = core.array(step.shape), ms = 1000 * spent, share = spent / seconds,
+      shape = core.array(step.shape), ms = 1000 * spent, share = spent / whole,
       gflops = work.flop > 0 and work.flop / spent / 1e9 or core.null, gbytes_per_second = work.bytes / spent / 1e9 }
 end
 
--- Forward steps in their order, then backward ones in theirs.
-local function layer_rows(steps, seconds)
-   local rows = {}
-   for _, step in ipairs(steps) do
-      rows[#rows + 1] = layer_row(step, step.forward, "forward", seconds)
+-- Forward steps in their order, then backward ones in theirs. `samples`: the steps after each run, profiled alone. Each
+-- step gets the median of its own times, so that one that was held up once is not taken for slow.
+local function layer_rows(samples, whole)
+   local function median(i, pass)
+      local times = {}
+      for n, steps in ipairs(samples) do
+         times[n] = steps[i][pass].seconds
+      end
+      return (bench.spread(times))
+   end
+   local rows, steps = {}, samples[1]
+   for i, step in ipairs(steps) do
+      rows[#rows + 1] = layer_row(step, "forward", median(i, "forward"), whole)
    end
    for i = #steps, 1, -1 do
       if steps[i].backward then
-         rows[#rows + 1] = layer_row(steps[i], steps[i].backward, "backward", seconds)
+         rows[#rows + 1] = layer_row(steps[i], "backward", median(i, "backward"), whole)
       end
    end
    return core.array(rows)
@@ -105,22 +113,22 @@ function bench.measure(job)
       running:run()
    end
    warm_up(run)
-   running:profile(job.layers)
-   local times = time_runs(run, job.runs)
+   local samples = {}
+   local times = time_runs(not job.layers and run or function()
+      running:profile(true)
+      local began = core.clock()
+      run()
+      local seconds = core.clock() - began
+      samples[#samples + 1] = running:steps()
+      return seconds
+   end, job.runs)
    local median, low, high = bench.spread(times)
    local steps = running:steps()
    local flop, each = flop_of(steps), 1000 / job.batch
    local row = memory_peaks { model = job.model, case = job.case, batch = job.batch, threads = core.threads(),
       size = net:input_shape()[2], runs = #times, ms = 1000 * median, ms_per_image = each * median, min = each * low,
       max = each * high, gflops = flop / median / 1e9, gflop_per_image = flop / job.batch / 1e9 }
-   if job.layers then
-      local total = 0
-      for _, seconds in ipairs(times) do
-         total = total + seconds
-      end
-      row.step_ms = 1000 * total / #times
-      row.layers = layer_rows(steps, total / #times)
-   end
+   row.layers = job.layers and layer_rows(samples, median) or nil
    return row
 end
 

@@ -357,8 +357,12 @@ def cell(side, unit):
 
 
 def verdict(r):
-    """Of the medians; with a question mark where other programs were at work."""
-    return judge(r) + ("?" if r["others_busy"] > QUIET else "")
+    """Of the medians; with a question mark on times that were measured while other programs were at work."""
+    return judge(r) + ("?" if doubtful(r) else "")
+
+
+def doubtful(r):
+    return r["others_busy"] > QUIET and r["unit"] != "MiB"
 
 
 def judge(r):
@@ -442,8 +446,8 @@ def main():
     print(table(results))
     if bench.waiting:
         print(bench.waiting)
-    if any(r["others_busy"] > QUIET for r in results):
-        print("Other programs were at work (others: their share of the processors): these are no numbers to quote.")
+    if any(doubtful(r) for r in results):
+        print("Other programs were at work (others: their share of the processors): times are not to be quoted.")
     return 1 if any(judge(r) == "MISSED" for r in results) else 0
 
 

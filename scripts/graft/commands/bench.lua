@@ -34,7 +34,7 @@ at the peak, and what the whole process held (VmHWM).
 With --json a list of {model, case, batch, threads, size, runs, ms, ms_per_image, min, max, gflops, gflop_per_image,
 peak_memory, process_memory}: min and max are milliseconds a photo like ms_per_image; ms is the median of the whole
 batch. For startup ms_per_image and gflops are null, and ms, min and max are milliseconds of one start. With --layers
-also step_ms and layers, a list of {layer, kind, fused, kernel, pass, shape, ms, share, gflops, gbytes_per_second}.]]
+also layers, a list of {layer, kind, fused, kernel, pass, shape, ms, share, gflops, gbytes_per_second}.]]
 
 local function check_model(name)
    local models = require "graft.models"
@@ -103,7 +103,7 @@ local function layers_of(row)
    end
    parts[#parts + 1] = ("  outside the steps (%s): %s ms of %s"):format(
       row.case == "inference" and "photos copied in" or "photos copied in, loss, optimiser",
-      number(math.max(row.step_ms - spent, 0), 2), number(row.step_ms, 2))
+      number(math.max(row.ms - spent, 0), 2), number(row.ms, 2))
    return table.concat(parts, "\n\n")
 end
 
@@ -120,7 +120,7 @@ local function show(rows)
       end
    end
    if layered then
-      print("\nGB/s: inputs, parameters, outputs and gradients of a step, each touched once.")
+      print("\nEach step has the median of its times. GB/s: its inputs, parameters, outputs and gradients, each touched once.")
    end
 end
 
