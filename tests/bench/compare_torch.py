@@ -282,7 +282,8 @@ def measure_training(bench, name):
     a = bench.a
     kind, theirs, *bars = TRAININGS[name]
     epochs = EPOCHS if a.full or theirs == "cached" else a.torch_epochs
-    trial = {workers: torch_training(bench, theirs, "nchw", workers, min(epochs, 2))[0] for workers in (0, 2)}
+    short = 1 if a.quick else 2
+    trial = {workers: torch_training(bench, theirs, "nchw", workers, short)[0] for workers in (0, 2)}
     workers = min(trial, key=trial.get)
     ratios, sides = [], {"graft": []}
     for layout in LAYOUTS:

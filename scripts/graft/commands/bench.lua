@@ -94,6 +94,31 @@ local function layer_table(row, pass)
    return ("%s, %s, a batch of %d\n%s"):format(row.case, pass, row.batch, format.columns(lines, "llllrrrr", "  ")), ms
 end
 
+-- Steps of one kernel taken together, the slowest first.
+local function kernel_table(row)
+   local sums, order = {}, {}
+   for _, layer in ipairs(row.layers) do
+      local name = layer.kernel == layer.kind and layer.kind or layer.kind .. ", " .. layer.kernel
+      if not sums[name] then
+         sums[name] = { name = name, forward = 0, backward = 0, share = 0, gflop = 0 }
+         order[#order + 1] = sums[name]
+      end
+      local sum = sums[name]
+      sum[layer.pass], sum.share = sum[layer.pass] + layer.ms, sum.share + layer.share
+      sum.gflop = sum.gflop + (layer.gflops ~= core.null and layer.gflops * layer.ms / 1000 or 0)
+   end
+   table.sort(order, function(a, b)
+      return a.share > b.share or a.share == b.share and a.name < b.name
+   end)
+   local lines = { { "kernel", "forward ms", "backward ms", "share", "GFLOP/s" } }
+   for i, sum in ipairs(order) do
+      local seconds = (sum.forward + sum.backward) / 1000
+      lines[i + 1] = { sum.name, number(sum.forward, 2), number(sum.backward, 2), ("%.1f %%"):format(100 * sum.share),
+         number(sum.gflop > 0 and sum.gflop / seconds or core.null, 1) }
+   end
+   return ("%s, by kernel\n%s"):format(row.case, format.columns(lines, "lrrrr", "  "))
+end
+
 local function layers_of(row)
    local parts, spent = {}, 0
    for _, pass in ipairs { "forward", "backward" } do
@@ -101,6 +126,7 @@ local function layers_of(row)
       parts[#parts + 1] = text
       spent = spent + ms
    end
+   parts[#parts + 1] = kernel_table(row)
    parts[#parts + 1] = ("  outside the steps (%s): %s ms of %s"):format(
       row.case == "inference" and "photos copied in" or "photos copied in, loss, optimiser",
       number(math.max(row.ms - spent, 0), 2), number(row.ms, 2))
