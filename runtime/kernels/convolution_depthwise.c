@@ -14,10 +14,17 @@ static int taps_of(const struct gr_convolution *conv) {
     return conv->kh * conv->kw;
 }
 
+/* Small kernels, which strips can do (tables.h); the others are done row by row. */
+static bool small(const struct gr_convolution *conv) {
+    return conv->kh == conv->kw && (conv->kh == 3 || conv->kh == 5) && conv->sh == conv->sw &&
+           conv->sh <= 2 && conv->dh == 1 && conv->dw == 1 &&
+           (conv->sh == 1 || (conv->top - conv->left) % 2 == 0);
+}
+
 static double cost(const struct gr_convolution *conv, int n, int threads) {
     double outputs = (double)n * conv->oh * conv->ow * conv->c,
            inputs = (double)n * conv->h * conv->w * conv->c;
-    return 2 * outputs * taps_of(conv) / (0.25 * gr_model_flops() * threads) +
+    return 2 * outputs * taps_of(conv) / ((small(conv) ? 0.6 : 0.25) * gr_model_flops() * threads) +
            4 * (outputs + inputs) / gr_model_bandwidth(threads) + 3e-6;
 }
 
@@ -31,13 +38,6 @@ static void pack(const struct gr_convolution *conv, const float *weights, const 
     for (int c = 0; c < conv->c; c++)
         for (int tap = 0; tap < taps; tap++)
             packed[(int64_t)tap * conv->c + c] = weights[(int64_t)c * taps + tap] * (scale ? scale[c] : 1);
-}
-
-/* Small kernels, which strips can do (tables.h); the others are done row by row. */
-static bool small(const struct gr_convolution *conv) {
-    return conv->kh == conv->kw && (conv->kh == 3 || conv->kh == 5) && conv->sh == conv->sw &&
-           conv->sh <= 2 && conv->dh == 1 && conv->dw == 1 &&
-           (conv->sh == 1 || (conv->top - conv->left) % 2 == 0);
 }
 
 /* Rows of outputs, in chunks. Phases are 1 forward and the strides backward (see convolution_parts.h). */

@@ -155,7 +155,8 @@ enum {
     INPUT_COLUMNS = (MOST - 1) * 2 + GR_STRIP_TAPS
 };
 
-/* What is constant in a strip's kernel; see struct gr_depthwise_strip. */
+/* What is constant in a strip's kernel; see struct gr_depthwise_strip. With `up` there are always two rows,
+ * the second of which is not written if the strip has one. */
 struct form {
     int kernel, stride;
     bool up;
@@ -198,6 +199,7 @@ GR_ALWAYS struct block block_at(struct form f, const struct gr_depthwise_strip *
 GR_ALWAYS void block_lanes(struct form f, const struct gr_depthwise_strip *s, const struct block *b, int j,
                            const float *added, float *y, int rest, bool full) {
     gr_vec sums[GR_STRIP_ROWS][MOST], bias = s->bias ? load(s->bias + j, rest, full) : gr_splat(0);
+#define VALID (n < b->valid && (!f.up || r < s->rows))
 #define EACH_OUTPUT GR_UNROLL for (int r = 0; r < f.rows; r++) GR_UNROLL for (int n = 0; n < f.columns; n++)
     EACH_OUTPUT sums[r][n] = bias;
     GR_UNROLL for (int i = 0; i < inputs_of(f, f.rows); i++) {
@@ -214,18 +216,17 @@ GR_ALWAYS void block_lanes(struct form f, const struct gr_depthwise_strip *s, co
         }
     }
     if (added) {
-        EACH_OUTPUT if (n < b->valid) sums[r][n] +=
-            load(added + r * s->out_row + n * s->pixel + j, rest, full);
+        EACH_OUTPUT if (VALID) sums[r][n] += load(added + r * s->out_row + n * s->pixel + j, rest, full);
     }
     if (s->clamp) {
         EACH_OUTPUT sums[r][n] = gr_min(gr_max(sums[r][n], gr_splat(s->low)), gr_splat(s->high));
     }
     if (full && s->stream) {
-        EACH_OUTPUT if (n < b->valid) gr_stream(y + r * s->out_row + n * s->pixel + j, sums[r][n]);
+        EACH_OUTPUT if (VALID) gr_stream(y + r * s->out_row + n * s->pixel + j, sums[r][n]);
     } else {
-        EACH_OUTPUT if (n < b->valid)
-            store(y + r * s->out_row + n * s->pixel + j, sums[r][n], rest, full, false);
+        EACH_OUTPUT if (VALID) store(y + r * s->out_row + n * s->pixel + j, sums[r][n], rest, full, false);
     }
+#undef VALID
 #undef EACH_OUTPUT
 }
 
@@ -299,51 +300,57 @@ GR_ALWAYS void gradient_of(struct form f, const struct gr_depthwise_strip *s, co
         gradient_all(f, s, i, gy, gw);
 }
 
-/* Calls body(form) with a constant. */
-#define CODE(kernel, stride, up, shift, rows)                                                                \
-    ((((kernel)*4 + (stride)) * 8 + ((up) ? (shift) : 7)) * 4 + (rows))
-#define CASE(kernel, stride, up, shift, rows, columns, body)                                                 \
-    case CODE(kernel, stride, up, shift, rows):                                                              \
-        body(((struct form){kernel, stride, up, shift, rows, columns}));                                     \
-        break;
-/* clang-format off */
-#define EACH_FORWARD(kernel, body)                                                                           \
-    CASE(kernel, 1, false, 0, 1, WIDE, body)                                                                 \
-    CASE(kernel, 1, false, 0, 2, WIDE, body)                                                                 \
-    CASE(kernel, 2, false, 0, 1, WIDE, body)
-#define EACH_UP(kernel, body)                                                                                \
-    CASE(kernel, 2, true, kernel - 1, 1, UP, body)                                                           \
-    CASE(kernel, 2, true, kernel - 1, 2, UP, body)                                                           \
-    CASE(kernel, 2, true, kernel - 2, 1, UP, body)                                                           \
-    CASE(kernel, 2, true, kernel - 2, 2, UP, body)
-/* clang-format on */
-
 enum { UP = GR_W == 16 ? MOST : NARROW /* two rows of sums fill the registers */ };
 
-static int code_of(const struct gr_depthwise_strip *s) {
-    return CODE(s->kernel, s->stride, s->up, s->shift, s->rows);
-}
+/* A function for each form, not one for all: compilers take much longer over that. */
+#define STRIP(name, kernel, stride, up, shift, rows, columns)                                                \
+    static __attribute__((noinline)) void name(const struct gr_depthwise_strip *s, float *y) {               \
+        strip_of((struct form){kernel, stride, up, shift, rows, columns}, s, y);                             \
+    }
+#define GRADIENT(name, kernel, stride, rows)                                                                 \
+    static __attribute__((noinline)) void name(const struct gr_depthwise_strip *s, const float *gy,          \
+                                               float *gw) {                                                  \
+        gradient_of((struct form){kernel, stride, false, 0, rows, WIDE}, s, gy, gw);                         \
+    }
+
+STRIP(strip3, 3, 1, false, 0, 1, WIDE)
+STRIP(strip3_two, 3, 1, false, 0, 2, WIDE)
+STRIP(strip3_down, 3, 2, false, 0, 1, WIDE)
+STRIP(strip3_up1, 3, 2, true, 1, 2, UP)
+STRIP(strip3_up2, 3, 2, true, 2, 2, UP)
+STRIP(strip5, 5, 1, false, 0, 1, WIDE)
+STRIP(strip5_two, 5, 1, false, 0, 2, WIDE)
+STRIP(strip5_down, 5, 2, false, 0, 1, WIDE)
+STRIP(strip5_up3, 5, 2, true, 3, 2, UP)
+STRIP(strip5_up4, 5, 2, true, 4, 2, UP)
+
+GRADIENT(gradient3, 3, 1, 1)
+GRADIENT(gradient3_two, 3, 1, 2)
+GRADIENT(gradient3_down, 3, 2, 1)
+GRADIENT(gradient5, 5, 1, 1)
+GRADIENT(gradient5_two, 5, 1, 2)
+GRADIENT(gradient5_down, 5, 2, 1)
 
 static void strip(const struct gr_depthwise_strip *s, float *y) {
-#define BODY(form) strip_of(form, s, y)
-    switch (code_of(s)) {
-        EACH_FORWARD(3, BODY)
-        EACH_FORWARD(5, BODY)
-        EACH_UP(3, BODY)
-        EACH_UP(5, BODY)
-    }
-#undef BODY
+    bool five = s->kernel == 5, two = s->rows == 2;
+    if (s->up && s->shift == s->kernel - 2)
+        (five ? strip5_up3 : strip3_up1)(s, y);
+    else if (s->up)
+        (five ? strip5_up4 : strip3_up2)(s, y);
+    else if (s->stride == 2)
+        (five ? strip5_down : strip3_down)(s, y);
+    else
+        (five ? two ? strip5_two : strip5 : two ? strip3_two : strip3)(s, y);
     if (s->stream)
         gr_stream_end();
 }
 
 static void gradient(const struct gr_depthwise_strip *s, const float *gy, float *gw) {
-#define BODY(form) gradient_of(form, s, gy, gw)
-    switch (code_of(s)) {
-        EACH_FORWARD(3, BODY)
-        EACH_FORWARD(5, BODY)
-    }
-#undef BODY
+    bool five = s->kernel == 5, two = s->rows == 2;
+    if (s->stride == 2)
+        (five ? gradient5_down : gradient3_down)(s, gy, gw);
+    else
+        (five ? two ? gradient5_two : gradient5 : two ? gradient3_two : gradient3)(s, gy, gw);
 }
 
 const struct gr_depthwise_kernels GR_SIMD_SYMBOL(gr_depthwise_kernels) = {

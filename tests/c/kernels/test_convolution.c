@@ -133,7 +133,8 @@ static void check(enum gr_convolution_kernel kernel, struct gr_convolution v, in
              gr_convolution_kernel_name(kernel), n, v.h, v.w, v.c, v.oh, v.ow, v.k, v.kh, v.kw, v.sh, v.sw,
              v.dh, v.groups, dressed ? " dressed" : "");
     if (dressed) {
-        p.epilogue = (struct gr_epilogue){bias, residual, (s.y & 1) ? GR_RELU : GR_HARDSWISH, 0, NULL};
+        static const enum gr_activation activations[] = {GR_RELU, GR_HARDSWISH, GR_RELU6};
+        p.epilogue = (struct gr_epilogue){bias, residual, activations[s.y % 3], 0, NULL};
         p.accumulate = true;
         p.scale = scale;
     }
@@ -291,6 +292,15 @@ static void test_depthwise(void **state) {
                      1);
     both(GR_CONV_DEPTHWISE, geometry(56, 56, 40, 40, 3, 2, 1, 0, 1, 40), 2); /* TensorFlow's "same" */
     both(GR_CONV_DEPTHWISE, geometry(28, 28, 72, 72, 5, 2, 1, 1, 2, 72), 2);
+    both(GR_CONV_DEPTHWISE, geometry(19, 18, 32, 32, 3, 2, 1, 0, 0, 32), 1); /* an odd last row */
+    both(GR_CONV_DEPTHWISE, geometry(19, 18, 32, 32, 5, 2, 1, 2, 1, 32), 1); /* rows and columns differ */
+}
+
+/* Outputs so large that they are stored past the caches. */
+static void test_depthwise_large(void **state) {
+    (void)state;
+    check(GR_CONV_DEPTHWISE, geometry(128, 129, 256, 256, 3, 1, 1, 1, 1, 256), 1, false);
+    check(GR_CONV_DEPTHWISE, geometry(128, 129, 256, 256, 3, 2, 1, 1, 1, 256), 1, false);
 }
 
 static void test_winograd(void **state) {
@@ -400,6 +410,7 @@ static int group(void) {
         cmocka_unit_test(test_segment_geometries),
         cmocka_unit_test(test_segment_large),
         cmocka_unit_test(test_depthwise),
+        cmocka_unit_test(test_depthwise_large),
         cmocka_unit_test(test_winograd),
         cmocka_unit_test(test_streams),
         cmocka_unit_test(test_cost),
