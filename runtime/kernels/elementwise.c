@@ -6,7 +6,10 @@
 #include "base/threads.h"
 #include "kernels/tables.h"
 
-enum { SPAN = 1 << 16 /* floats in a chunk: 50 to 100 us of memory traffic */ };
+enum {
+    SPAN = 1 << 16, /* floats in a chunk: 50 to 100 us of memory traffic */
+    LINE = 16       /* floats in a cache line */
+};
 
 /* What any of these kernels works on; each uses the members that it needs. */
 struct work {
@@ -15,7 +18,7 @@ struct work {
     int64_t span;  /* of which a chunk takes this many */
     const float *a, *b, *s;
     float *y, *z;
-    bool accumulate, accumulate_s;
+    bool accumulate, accumulate_s, stream;
     float factor;
     enum gr_activation f;
     int c, pixels;
@@ -41,11 +44,12 @@ static void activation_chunk(void *context, int64_t chunk, int worker) {
     const struct work *w = context;
     struct piece p = piece_of(w, chunk);
     (void)worker;
-    w->kernels->activation(w->f, w->factor, p.size, w->a + p.first, w->y + p.first);
+    w->kernels->activation(w->f, w->factor, p.size, w->a + p.first, w->y + p.first, w->stream);
 }
 
 void gr_activation_forward(enum gr_activation f, float a, int64_t count, const float *x, float *y) {
     struct work work = {.count = count, .a = x, .y = y, .f = f, .factor = a};
+    work.stream = y != x && gr_streams(count, LINE, y);
     spread(&work, SPAN, activation_chunk);
 }
 
@@ -58,13 +62,14 @@ static void activation_backward_chunk(void *context, int64_t chunk, int worker) 
     struct piece p = piece_of(w, chunk);
     (void)worker;
     w->kernels->activation_backward(w->f, w->factor, p.size, w->a + p.first, w->b + p.first, w->y + p.first,
-                                    w->accumulate);
+                                    w->accumulate, w->stream);
 }
 
 void gr_activation_backward(enum gr_activation f, float a, int64_t count, const float *kept, const float *gy,
                             float *gx, bool accumulate) {
     struct work work = {
         .count = count, .a = kept, .b = gy, .y = gx, .f = f, .factor = a, .accumulate = accumulate};
+    work.stream = !accumulate && gx != gy && gx != kept && gr_streams(count, LINE, gx);
     spread(&work, SPAN, activation_backward_chunk);
 }
 
@@ -72,11 +77,12 @@ static void add_chunk(void *context, int64_t chunk, int worker) {
     const struct work *w = context;
     struct piece p = piece_of(w, chunk);
     (void)worker;
-    w->kernels->add(p.size, w->a + p.first, w->b + p.first, w->y + p.first);
+    w->kernels->add(p.size, w->a + p.first, w->b + p.first, w->y + p.first, w->stream);
 }
 
 void gr_add(int64_t count, const float *a, const float *b, float *y) {
     struct work work = {.count = count, .a = a, .b = b, .y = y};
+    work.stream = y != a && y != b && gr_streams(count, LINE, y);
     spread(&work, SPAN, add_chunk);
 }
 
@@ -112,11 +118,13 @@ static void scale_shift_chunk(void *context, int64_t chunk, int worker) {
     const struct work *w = context;
     struct piece p = piece_of(w, chunk);
     (void)worker;
-    w->kernels->scale_shift(p.size, w->c, w->a + p.first * w->c, w->s, w->b, w->y + p.first * w->c);
+    w->kernels->scale_shift(p.size, w->c, w->a + p.first * w->c, w->s, w->b, w->y + p.first * w->c,
+                            w->stream);
 }
 
 void gr_scale_shift(int64_t rows, int c, const float *x, const float *scale, const float *shift, float *y) {
     struct work work = {.count = rows, .c = c, .a = x, .s = scale, .b = shift, .y = y};
+    work.stream = y != x && gr_streams(rows * c, c, y);
     if (c > 0)
         spread(&work, SPAN / c, scale_shift_chunk);
 }
@@ -129,7 +137,7 @@ static void channel_multiply_chunk(void *context, int64_t chunk, int worker) {
         int64_t photo = p.first / w->pixels, rest = (photo + 1) * w->pixels - p.first;
         int64_t rows = p.size < rest ? p.size : rest;
         w->kernels->scale_shift(rows, w->c, w->a + p.first * w->c, w->s + photo * w->c, NULL,
-                                w->y + p.first * w->c);
+                                w->y + p.first * w->c, w->stream);
         p.first += rows;
         p.size -= rows;
     }
@@ -137,6 +145,7 @@ static void channel_multiply_chunk(void *context, int64_t chunk, int worker) {
 
 void gr_channel_multiply(int n, int pixels, int c, const float *x, const float *s, float *y) {
     struct work work = {.count = (int64_t)n * pixels, .c = c, .pixels = pixels, .a = x, .s = s, .y = y};
+    work.stream = y != x && gr_streams(work.count * c, c, y);
     if (c > 0)
         spread(&work, SPAN / c, channel_multiply_chunk);
 }
@@ -281,6 +290,7 @@ struct dropout {
     const float *x;
     float *y;
     uint8_t *mask;
+    bool accumulate;
 };
 
 enum { DROPOUT_SPAN = 4096 /* elements of one random stream; part of every result */ };
@@ -311,13 +321,26 @@ void gr_dropout_forward(int64_t count, float p, const uint32_t key[4], const flo
         gr_parallel(gr_pieces(count, DROPOUT_SPAN), dropout_chunk, &work);
 }
 
+static void dropout_backward_chunk(void *context, int64_t chunk, int worker) {
+    const struct dropout *w = context;
+    int64_t first = chunk * SPAN, last = first + SPAN < w->count ? first + SPAN : w->count;
+    (void)worker;
+    for (int64_t i = first; i < last; i++) {
+        float g = w->mask[i] ? w->x[i] * w->scale : 0;
+        w->y[i] = w->accumulate ? w->y[i] + g : g;
+    }
+}
+
 void gr_dropout_backward(int64_t count, float p, const uint8_t *mask, const float *gy, float *gx,
                          bool accumulate) {
-    float scale = p < 1 ? 1 / (1 - p) : 0;
-    for (int64_t i = 0; i < count; i++) {
-        float g = mask[i] ? gy[i] * scale : 0;
-        gx[i] = accumulate ? gx[i] + g : g;
-    }
+    struct dropout work = {.count = count,
+                           .scale = p < 1 ? 1 / (1 - p) : 0,
+                           .x = gy,
+                           .y = gx,
+                           .mask = (uint8_t *)mask, /* only read here */
+                           .accumulate = accumulate};
+    if (count > 0)
+        gr_parallel(gr_pieces(count, SPAN), dropout_backward_chunk, &work);
 }
 
 enum { PARTIAL_SUMS = 256 };

@@ -1,26 +1,29 @@
 #include "kernels/activation_simd.h"
 #include "kernels/tables.h"
 
-GR_ALWAYS void activation_loop(enum gr_activation f, float a, int64_t count, const float *x, float *y) {
+GR_ALWAYS void activation_loop(enum gr_activation f, float a, int64_t count, const float *x, float *y,
+                               bool stream) {
     int64_t i = 0;
     for (; i + GR_W <= count; i += GR_W)
-        gr_store(y + i, gr_activate(f, a, gr_load(x + i)));
+        gr_put(y + i, gr_activate(f, a, gr_load(x + i)), stream);
     if (i < count)
         gr_store_part(y + i, gr_activate(f, a, gr_load_part(x + i, (int)(count - i))), (int)(count - i));
 }
 
-static void activation(enum gr_activation f, float a, int64_t count, const float *x, float *y){
-#define BODY(constant) activation_loop(constant, a, count, x, y)
+static void activation(enum gr_activation f, float a, int64_t count, const float *x, float *y, bool stream) {
+#define BODY(constant) activation_loop(constant, a, count, x, y, stream)
     GR_EACH_ACTIVATION(f, BODY)
 #undef BODY
+    if (stream)
+        gr_stream_end();
 }
 
 GR_ALWAYS void backward_loop(enum gr_activation f, float a, int64_t count, const float *kept, const float *gy,
-                             float *gx, bool accumulate) {
+                             float *gx, bool accumulate, bool stream) {
     int64_t i = 0;
     for (; i + GR_W <= count; i += GR_W) {
         gr_vec g = gr_load(gy + i) * gr_slope(f, a, gr_load(kept + i));
-        gr_store(gx + i, accumulate ? gr_load(gx + i) + g : g);
+        gr_put(gx + i, accumulate ? gr_load(gx + i) + g : g, stream);
     }
     if (i < count) {
         int rest = (int)(count - i);
@@ -30,19 +33,26 @@ GR_ALWAYS void backward_loop(enum gr_activation f, float a, int64_t count, const
 }
 
 static void activation_backward(enum gr_activation f, float a, int64_t count, const float *kept,
-                                const float *gy, float *gx, bool accumulate) {
+                                const float *gy, float *gx, bool accumulate, bool stream) {
 #define BODY(constant)                                                                                       \
     if (accumulate)                                                                                          \
-        backward_loop(constant, a, count, kept, gy, gx, true);                                               \
+        backward_loop(constant, a, count, kept, gy, gx, true, false);                                        \
     else                                                                                                     \
-        backward_loop(constant, a, count, kept, gy, gx, false)
+        backward_loop(constant, a, count, kept, gy, gx, false, stream)
     GR_EACH_ACTIVATION(f, BODY)
 #undef BODY
+    if (stream)
+        gr_stream_end();
 }
 
-static void add(int64_t count, const float *a, const float *b, float *y) {
-    for (int64_t i = 0; i < count; i++)
+static void add(int64_t count, const float *a, const float *b, float *y, bool stream) {
+    int64_t i = 0;
+    for (; i + GR_W <= count; i += GR_W)
+        gr_put(y + i, gr_load(a + i) + gr_load(b + i), stream);
+    for (; i < count; i++)
         y[i] = a[i] + b[i];
+    if (stream)
+        gr_stream_end();
 }
 
 static void multiply(int64_t count, const float *a, const float *b, float *y) {
@@ -55,15 +65,31 @@ static void scale(int64_t count, float factor, const float *x, float *y) {
         y[i] = factor * x[i];
 }
 
-static void scale_shift(int64_t rows, int c, const float *x, const float *factor, const float *shift,
-                        float *y) {
+GR_ALWAYS void scale_shift_loop(int64_t rows, int c, const float *x, const float *factor, const float *shift,
+                                bool shifted, float *y, bool stream) {
     for (int64_t row = 0; row < rows; row++, x += c, y += c) {
         int j = 0;
-        for (; j < c; j += GR_W) {
-            gr_vec v = gr_load_upto(x + j, c - j) * gr_load_upto(factor + j, c - j);
-            gr_store_upto(y + j, shift ? v + gr_load_upto(shift + j, c - j) : v, c - j);
+        for (; j + GR_W <= c; j += GR_W)
+            gr_put(y + j,
+                   shifted ? gr_load(x + j) * gr_load(factor + j) + gr_load(shift + j)
+                           : gr_load(x + j) * gr_load(factor + j),
+                   stream);
+        if (j < c) {
+            int rest = c - j;
+            gr_vec v = gr_load_part(x + j, rest), f = gr_load_part(factor + j, rest);
+            gr_store_part(y + j, shifted ? v * f + gr_load_part(shift + j, rest) : v * f, rest);
         }
     }
+}
+
+static void scale_shift(int64_t rows, int c, const float *x, const float *factor, const float *shift,
+                        float *y, bool stream) {
+    if (shift)
+        scale_shift_loop(rows, c, x, factor, shift, true, y, stream);
+    else
+        scale_shift_loop(rows, c, x, factor, NULL, false, y, stream);
+    if (stream)
+        gr_stream_end();
 }
 
 static void channel_multiply_backward(int64_t rows, int c, int ld, const float *x, const float *s,

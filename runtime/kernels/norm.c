@@ -8,7 +8,7 @@
 
 /* Channels are taken in tiles, so that sums fit on the stack, and rows in blocks, whose number depends on the
  * sizes alone. Inside a block float sums run over SUMMED floats at most and then go into doubles. */
-enum { TILE = 256, BLOCKS = 32, SUMMED = 8192, BLOCK_FLOATS = 1 << 15 };
+enum { TILE = 256, BLOCKS = 32, SUMMED = 16384, BLOCK_FLOATS = 1 << 15 };
 
 struct sums {
     double a[TILE], b[TILE];
@@ -56,28 +56,27 @@ static void merge(struct sums *s, int c, int64_t rows, const float *pivot, const
 }
 
 /* Every x is read once: deviations are taken from the mean of the rows before, so that what is subtracted
- * again in merge() is never large against the whole sum. The first rows of a block, which the cache still
- * holds when their own mean is known, are read twice. */
+ * again in merge() is never large against the whole sum. Only the first few rows of a block are read twice,
+ * since there is no mean before them. */
 static void statistics_block(void *context, int64_t block, int worker) {
     struct reduction *r = context;
     struct sums *s = &r->sums[block];
     struct gr_norm_rows rows = part_of(&r->all, block * r->block_rows, r->block_rows);
-    int64_t step = SUMMED / rows.c, first = rows.rows < step / 2 + 1 ? rows.rows : step / 2 + 1;
+    int64_t step = SUMMED / rows.c, first = step / 4 < rows.rows ? step / 4 : rows.rows;
     float sum[TILE] = {0}, pivot[TILE];
     (void)worker;
     r->kernels->sum(first, rows.c, rows.ld, rows.x, sum);
     for (int j = 0; j < rows.c; j++)
         pivot[j] = sum[j] / (float)first;
     memset(s, 0, sizeof *s);
-    for (int64_t row = 0; row < rows.rows; first = step) {
-        struct gr_norm_rows part = part_of(&rows, row, first);
+    for (int64_t row = 0; row < rows.rows; row += step) {
+        struct gr_norm_rows part = part_of(&rows, row, step);
         float squares[TILE] = {0};
         memset(sum, 0, sizeof sum);
         r->kernels->moments(part.rows, part.c, part.ld, part.x, pivot, sum, squares);
         merge(s, part.c, part.rows, pivot, sum, squares);
         for (int j = 0; j < part.c; j++)
             pivot[j] = (float)s->a[j];
-        row += part.rows;
     }
 }
 
@@ -199,6 +198,7 @@ struct application {
     int c;
     const float *x, *scale, *shift;
     float *y;
+    bool stream;
 };
 
 static void apply_chunk(void *context, int64_t chunk, int worker) {
@@ -207,7 +207,7 @@ static void apply_chunk(void *context, int64_t chunk, int worker) {
     const float *residual = w->epilogue->residual;
     (void)worker;
     w->kernels->affine(w->epilogue, rows, w->c, w->x + at, w->scale, w->shift,
-                       residual ? residual + at : NULL, w->y + at);
+                       residual ? residual + at : NULL, w->y + at, w->stream);
 }
 
 void gr_norm_apply(int64_t rows, int c, const float *x, const float *scale, const float *shift,
@@ -220,7 +220,8 @@ void gr_norm_apply(int64_t rows, int c, const float *x, const float *scale, cons
                             .x = x,
                             .scale = scale,
                             .shift = shift,
-                            .y = y};
+                            .y = y,
+                            .stream = y != x && y != epilogue->residual && gr_streams(rows * c, c, y)};
     if (rows > 0 && c > 0)
         gr_parallel(gr_pieces(rows, w.span), apply_chunk, &w);
 }
@@ -283,7 +284,9 @@ static void backward_tile(const struct gr_norm_fusion *n, int first) {
         s.d[j] = n->fixed ? 0 : (float)(-(double)w * deviation * sum[j] / rows);
     }
     if (n->gx) {
+        bool over = n->gx == n->gy || n->gx == n->kept || n->gx == n->x;
         s.gx = n->gx + first;
+        s.all.stream = !over && !n->accumulate && gr_streams(n->rows * n->c, n->c, n->gx);
         s.span = BLOCK_FLOATS / s.all.c;
         gr_parallel(gr_pieces(n->rows, s.span), rescale_chunk, &s);
     }

@@ -248,7 +248,10 @@ GR_ALWAYS void backward_lanes(enum gr_activation f, const struct gr_norm_rows *n
     v += (x - l.mean) * load(b + j, l.rest, full);
     if (accumulate)
         v += load(gx + at, l.rest, full);
-    store(gx + at, v, l.rest, full);
+    if (full)
+        gr_put(gx + at, v, n->stream);
+    else
+        gr_store_part(gx + at, v, l.rest);
 }
 
 GR_ALWAYS void backward_loop(enum gr_activation f, const struct gr_norm_rows *n, const float *a,
@@ -285,6 +288,8 @@ static void backward(const struct gr_norm_rows *n, const float *a, const float *
     } else {
         plain_backward(n, a, b, d, gx, accumulate);
     }
+    if (n->stream)
+        gr_stream_end();
 }
 
 /* ---- forward ---- */
@@ -299,49 +304,49 @@ static void apply(int64_t rows, int c, int64_t ld, const float *x, const float *
         }
 }
 
-GR_ALWAYS void affine_lanes(enum gr_activation f, float a, const float *x, const float *scale,
-                            const float *shift, const float *residual, float *y, int rest, bool full) {
-    gr_vec v = load(x, rest, full) * load(scale, rest, full) + load(shift, rest, full);
-    if (residual)
-        v += load(residual, rest, full);
-    store(y, gr_activate(f, a, v), rest, full);
-}
-
 GR_ALWAYS void affine_loop(enum gr_activation f, float a, int64_t rows, int c, const float *x,
-                           const float *scale, const float *shift, const float *residual, float *y) {
+                           const float *scale, const float *shift, const float *residual, float *y,
+                           bool stream) {
     for (int64_t row = 0; row < rows; row++, x += c, y += c, residual = residual ? residual + c : NULL) {
         int j = 0;
-        for (; j + GR_W <= c; j += GR_W)
-            affine_lanes(f, a, x + j, scale + j, shift + j, residual ? residual + j : NULL, y + j, GR_W,
-                         true);
-        if (j < c)
-            affine_lanes(f, a, x + j, scale + j, shift + j, residual ? residual + j : NULL, y + j, c - j,
-                         false);
+        for (; j + GR_W <= c; j += GR_W) {
+            gr_vec v = gr_load(x + j) * gr_load(scale + j) + gr_load(shift + j);
+            gr_put(y + j, gr_activate(f, a, residual ? v + gr_load(residual + j) : v), stream);
+        }
+        if (j < c) {
+            int rest = c - j;
+            gr_vec v =
+                gr_load_part(x + j, rest) * gr_load_part(scale + j, rest) + gr_load_part(shift + j, rest);
+            v = residual ? v + gr_load_part(residual + j, rest) : v;
+            gr_store_part(y + j, gr_activate(f, a, v), rest);
+        }
     }
 }
 
 static void plain_affine(const struct gr_epilogue *e, int64_t rows, int c, const float *x, const float *scale,
-                         const float *shift, const float *residual, float *y) {
+                         const float *shift, const float *residual, float *y, bool stream) {
 #define BODY(constant)                                                                                       \
     if (residual)                                                                                            \
-        affine_loop(constant, e->a, rows, c, x, scale, shift, residual, y);                                  \
+        affine_loop(constant, e->a, rows, c, x, scale, shift, residual, y, stream);                          \
     else                                                                                                     \
-        affine_loop(constant, e->a, rows, c, x, scale, shift, NULL, y)
+        affine_loop(constant, e->a, rows, c, x, scale, shift, NULL, y, stream)
     GR_EACH_ACTIVATION(e->activation, BODY)
 #undef BODY
 }
 
 static void affine(const struct gr_epilogue *e, int64_t rows, int c, const float *x, const float *scale,
-                   const float *shift, const float *residual, float *y) {
+                   const float *shift, const float *residual, float *y, bool stream) {
     int fold = folded(rows, c, c);
     int64_t done = fold > 1 ? rows / fold * fold : 0, floats = done * c;
     if (fold > 1) {
         float wide_scale[WIDE], wide_shift[WIDE];
         plain_affine(e, rows / fold, fold * c, x, repeated(c, fold, scale, wide_scale),
-                     repeated(c, fold, shift, wide_shift), residual, y);
+                     repeated(c, fold, shift, wide_shift), residual, y, stream);
     }
-    plain_affine(e, rows - done, c, x + floats, scale, shift, residual ? residual + floats : NULL,
-                 y + floats);
+    plain_affine(e, rows - done, c, x + floats, scale, shift, residual ? residual + floats : NULL, y + floats,
+                 stream);
+    if (stream)
+        gr_stream_end();
 }
 
 const struct gr_norm_kernels GR_SIMD_SYMBOL(gr_norm_kernels) = {

@@ -16,8 +16,10 @@ struct pooling {
     float *y, *gx;
     uint8_t *argmax_out;
     const uint8_t *argmax;
-    bool average, accumulate;
+    bool average, accumulate, stream;
 };
+
+enum { SOURCES = 16 /* windows that are added at a time */ };
 
 struct range {
     int first, size; /* input positions */
@@ -87,28 +89,49 @@ static void forward_row(void *context, int64_t chunk, int worker) {
     }
 }
 
+/* One input pixel: adds up the windows that cover it. */
+static void backward_pixel(const struct pooling *w, int64_t photo, int h, int col, struct range rows,
+                           float *gx) {
+    const struct gr_pooling *p = w->pool;
+    struct range columns = cover_of(col, p->sw, p->left, p->kw, p->ow);
+    void (*add)(int count, const struct gr_pool_source *sources, int c, float *gx, bool accumulate,
+                bool stream) = w->average ? w->kernels->spread : w->kernels->pick;
+    struct gr_pool_source sources[SOURCES];
+    bool accumulate = w->accumulate, stream = w->stream && (int64_t)rows.size * columns.size <= SOURCES;
+    int count = 0;
+    for (int oh = rows.first; oh < rows.first + rows.size; oh++)
+        for (int ow = columns.first; ow < columns.first + columns.size; ow++) {
+            int64_t from = ((photo * p->oh + oh) * p->ow + ow) * p->c;
+            int position = (h + p->top - oh * p->sh) * p->kw + col + p->left - ow * p->sw;
+            if (count == SOURCES) {
+                add(count, sources, p->c, gx, accumulate, false);
+                accumulate = true;
+                count = 0;
+            }
+            sources[count++] = (struct gr_pool_source){w->gy + from, w->argmax ? w->argmax + from : NULL,
+                                                       position, w->average ? divisor(p, oh, ow) : 0};
+        }
+    add(count, sources, p->c, gx, accumulate, stream);
+}
+
 static void backward_row(void *context, int64_t chunk, int worker) {
     const struct pooling *w = context;
     const struct gr_pooling *p = w->pool;
-    int64_t photo = chunk / p->h;
     int h = (int)(chunk % p->h);
     struct range rows = cover_of(h, p->sh, p->top, p->kh, p->oh);
-    float *gx = w->gx + chunk * p->w * p->c;
     (void)worker;
-    if (!w->accumulate)
-        memset(gx, 0, sizeof(float) * (size_t)p->w * (size_t)p->c);
-    for (int col = 0; col < p->w; col++, gx += p->c) {
-        struct range columns = cover_of(col, p->sw, p->left, p->kw, p->ow);
-        for (int oh = rows.first; oh < rows.first + rows.size; oh++)
-            for (int ow = columns.first; ow < columns.first + columns.size; ow++) {
-                int64_t from = ((photo * p->oh + oh) * p->ow + ow) * p->c;
-                int position = (h + p->top - oh * p->sh) * p->kw + col + p->left - ow * p->sw;
-                if (w->average)
-                    w->kernels->spread(p->c, divisor(p, oh, ow), w->gy + from, gx);
-                else
-                    w->kernels->pick(p->c, w->argmax + from, position, w->gy + from, gx);
-            }
-    }
+    for (int col = 0; col < p->w; col++)
+        backward_pixel(w, chunk / p->h, h, col, rows, w->gx + (chunk * p->w + col) * p->c);
+    if (w->stream)
+        w->kernels->finish();
+}
+
+/* gx of all photos, a row of inputs in each chunk. */
+static void backward(struct pooling *work, int n) {
+    const struct gr_pooling *p = work->pool;
+    work->kernels = gr_pool_kernels();
+    work->stream = !work->accumulate && gr_streams((int64_t)n * p->h * p->w * p->c, p->c, work->gx);
+    gr_parallel((int64_t)n * p->h, backward_row, work);
 }
 
 void gr_max_pool_forward(const struct gr_pooling *pool, int n, const float *x, float *y, uint8_t *argmax) {
@@ -118,13 +141,8 @@ void gr_max_pool_forward(const struct gr_pooling *pool, int n, const float *x, f
 
 void gr_max_pool_backward(const struct gr_pooling *pool, int n, const uint8_t *argmax, const float *gy,
                           float *gx, bool accumulate) {
-    struct pooling work = {.kernels = gr_pool_kernels(),
-                           .pool = pool,
-                           .argmax = argmax,
-                           .gy = gy,
-                           .gx = gx,
-                           .accumulate = accumulate};
-    gr_parallel((int64_t)n * pool->h, backward_row, &work);
+    struct pooling work = {.pool = pool, .argmax = argmax, .gy = gy, .gx = gx, .accumulate = accumulate};
+    backward(&work, n);
 }
 
 void gr_avg_pool_forward(const struct gr_pooling *pool, int n, const float *x, float *y) {
@@ -133,13 +151,8 @@ void gr_avg_pool_forward(const struct gr_pooling *pool, int n, const float *x, f
 }
 
 void gr_avg_pool_backward(const struct gr_pooling *pool, int n, const float *gy, float *gx, bool accumulate) {
-    struct pooling work = {.kernels = gr_pool_kernels(),
-                           .pool = pool,
-                           .gy = gy,
-                           .gx = gx,
-                           .average = true,
-                           .accumulate = accumulate};
-    gr_parallel((int64_t)n * pool->h, backward_row, &work);
+    struct pooling work = {.pool = pool, .gy = gy, .gx = gx, .average = true, .accumulate = accumulate};
+    backward(&work, n);
 }
 
 struct adaptive {
@@ -186,6 +199,20 @@ static void adaptive_forward_row(void *context, int64_t chunk, int worker) {
     }
 }
 
+static void adaptive_avg_pixel(const struct adaptive *a, int64_t photo, struct range rows,
+                               struct range columns, float *gx) {
+    bool accumulate = a->accumulate;
+    for (int oh = rows.first; oh < rows.first + rows.size; oh++)
+        for (int ow = columns.first; ow < columns.first + columns.size; ow++) {
+            float rows_in = (float)adaptive_window(oh, a->h, a->oh).size;
+            float columns_in = (float)adaptive_window(ow, a->w, a->ow).size;
+            struct gr_pool_source source = {.gy = a->gy + ((photo * a->oh + oh) * a->ow + ow) * a->c,
+                                            .factor = 1.0f / (rows_in * columns_in)};
+            a->kernels->spread(1, &source, a->c, gx, accumulate, false);
+            accumulate = true;
+        }
+}
+
 static void adaptive_backward_row(void *context, int64_t chunk, int worker) {
     const struct adaptive *a = context;
     int64_t photo = chunk / a->h;
@@ -193,20 +220,18 @@ static void adaptive_backward_row(void *context, int64_t chunk, int worker) {
     struct range rows = adaptive_cover(h, a->h, a->oh);
     float *gx = a->gx + chunk * a->w * a->c;
     (void)worker;
-    if (!a->accumulate)
+    if (!a->accumulate && !a->average)
         memset(gx, 0, sizeof(float) * (size_t)a->w * (size_t)a->c);
     for (int col = 0; col < a->w; col++, gx += a->c) {
         struct range columns = adaptive_cover(col, a->w, a->ow);
+        if (a->average) {
+            adaptive_avg_pixel(a, photo, rows, columns, gx);
+            continue;
+        }
         for (int oh = rows.first; oh < rows.first + rows.size; oh++)
             for (int ow = columns.first; ow < columns.first + columns.size; ow++) {
                 int64_t from = ((photo * a->oh + oh) * a->ow + ow) * a->c;
-                if (a->average) {
-                    float rows_in = (float)adaptive_window(oh, a->h, a->oh).size;
-                    float columns_in = (float)adaptive_window(ow, a->w, a->ow).size;
-                    a->kernels->spread(a->c, 1.0f / (rows_in * columns_in), a->gy + from, gx);
-                } else {
-                    a->kernels->pick_wide(a->c, a->argmax + from, h * a->w + col, a->gy + from, gx);
-                }
+                a->kernels->pick_wide(a->c, a->argmax + from, h * a->w + col, a->gy + from, gx);
             }
     }
 }

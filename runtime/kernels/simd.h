@@ -6,6 +6,7 @@
 #ifndef GRAFT_KERNELS_SIMD_H
 #define GRAFT_KERNELS_SIMD_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #if defined(__SSE2__)
@@ -55,6 +56,13 @@ static inline void gr_stream(float *p, gr_vec v) {
 #else
     gr_store(p, v);
 #endif
+}
+
+static inline void gr_put(float *p, gr_vec v, bool stream) {
+    if (stream)
+        gr_stream(p, v);
+    else
+        gr_store(p, v);
 }
 
 static inline void gr_stream_end(void) {

@@ -7,16 +7,17 @@
 
 #include "kernels/kernels.h"
 
+/* `stream`: whether y goes past the caches (see gr_streams); it begins with a cache line then. */
 struct gr_elementwise_kernels {
-    void (*activation)(enum gr_activation f, float a, int64_t count, const float *x, float *y);
+    void (*activation)(enum gr_activation f, float a, int64_t count, const float *x, float *y, bool stream);
     void (*activation_backward)(enum gr_activation f, float a, int64_t count, const float *kept,
-                                const float *gy, float *gx, bool accumulate);
-    void (*add)(int64_t count, const float *a, const float *b, float *y);
+                                const float *gy, float *gx, bool accumulate, bool stream);
+    void (*add)(int64_t count, const float *a, const float *b, float *y, bool stream);
     void (*multiply)(int64_t count, const float *a, const float *b, float *y);
     void (*scale)(int64_t count, float factor, const float *x, float *y);
     /* y = x * scale[c] + shift[c]; shift may be NULL. */
-    void (*scale_shift)(int64_t rows, int c, const float *x, const float *scale, const float *shift,
-                        float *y);
+    void (*scale_shift)(int64_t rows, int c, const float *x, const float *scale, const float *shift, float *y,
+                        bool stream);
     /* gx (+)= gy * s[c], sums[c] += gy * x; gx or sums may be NULL. */
     void (*channel_multiply_backward)(int64_t rows, int c, int ld, const float *x, const float *s,
                                       const float *gy, float *gx, bool accumulate, float *sums);
@@ -43,6 +44,7 @@ struct gr_norm_rows {
     const float *kept, *scale, *shift;
     float *residual; /* residual (+)= g, unless NULL */
     bool accumulate_residual;
+    bool stream; /* whether backward() stores gx past the caches */
 };
 
 struct gr_norm_kernels {
@@ -61,7 +63,7 @@ struct gr_norm_kernels {
                   const float *b, float *y);
     /* y = f(x * scale[c] + shift[c] + residual), without gaps between rows. */
     void (*affine)(const struct gr_epilogue *epilogue, int64_t rows, int c, const float *x,
-                   const float *scale, const float *shift, const float *residual, float *y);
+                   const float *scale, const float *shift, const float *residual, float *y, bool stream);
 };
 
 /* One output pixel's window: `rows` x `columns` input pixels, `row_step` and `column_step` floats apart.
@@ -72,17 +74,27 @@ struct gr_pool_window {
     int position, position_row; /* of the first pixel, and the difference from row to row */
 };
 
-/* The windows that cover one input pixel, as seen from it: `rows` x `columns` output pixels. */
+/* One of the windows that cover an input pixel: gx gets factor * gy, or gy where argmax == position. */
+struct gr_pool_source {
+    const float *gy;
+    const uint8_t *argmax;
+    int position;
+    float factor;
+};
+
 struct gr_pool_kernels {
     void (*max)(const struct gr_pool_window *window, int c, const float *x, float *y, uint8_t *argmax);
     void (*max_wide)(const struct gr_pool_window *window, int c, const float *x, float *y, int32_t *argmax);
     /* y = factor * sum over the window. */
     void (*sum)(const struct gr_pool_window *window, int c, float factor, const float *x, float *y);
+    /* gx (+)= the sum over `count` sources, by argmax or by factor. */
+    void (*pick)(int count, const struct gr_pool_source *sources, int c, float *gx, bool accumulate,
+                 bool stream);
+    void (*spread)(int count, const struct gr_pool_source *sources, int c, float *gx, bool accumulate,
+                   bool stream);
     /* gx += gy where argmax == position. */
-    void (*pick)(int c, const uint8_t *argmax, int position, const float *gy, float *gx);
     void (*pick_wide)(int c, const int32_t *argmax, int position, const float *gy, float *gx);
-    /* gx += factor * gy. */
-    void (*spread)(int c, float factor, const float *gy, float *gx);
+    void (*finish)(void); /* after the last streamed store of a chunk */
 };
 
 /* One row of outputs of a depthwise convolution; see convolution_parts.h for axes. */

@@ -124,6 +124,35 @@ static void test_arithmetic(void **state) {
     }
 }
 
+/* Outputs so large that they are stored past the caches, and the same in pieces that are not. */
+static void test_large(void **state) {
+    enum { COUNT = (4 << 20) + 37, C = 32, ROWS = (4 << 20) / C + 5 };
+    (void)state;
+    float *a = numbers(ROWS * C, 1), *b = numbers(ROWS * C, 2), *y = unwritten(ROWS * C),
+          *z = unwritten(ROWS * C);
+    for (int operation = 0; operation < 5; operation++) {
+        bool channels = operation > 2;
+        int64_t total = channels ? ROWS : COUNT, each = channels ? C : 1;
+        for (int pass = 0; pass < 2; pass++)
+            for (int64_t i = 0, step = pass ? 65536 : total; i < total; i += step) {
+                int64_t count = total - i < step ? total - i : step, at = i * each;
+                float *to = (pass ? z : y) + at;
+                if (operation == 0)
+                    gr_activation_forward(GR_RELU, 0, count, a + at, to);
+                else if (operation == 1)
+                    gr_activation_backward(GR_RELU, 0, count, a + at, b + at, to, false);
+                else if (operation == 2)
+                    gr_add(count, a + at, b + at, to);
+                else
+                    gr_scale_shift(count, C, a + at, b, operation == 3 ? b + C : NULL, to);
+            }
+        check_same_bits("large array", total * each, y, z);
+    }
+    float *arrays[] = {a, b, y, z};
+    for (int i = 0; i < 4; i++)
+        gr_free(arrays[i]);
+}
+
 static void check_channels(int n, int pixels, int c) {
     int64_t count = (int64_t)n * pixels * c;
     float *x = numbers(count, 1), *gy = numbers(count, 2), *s = numbers(n * c, 3), *shift = numbers(c, 4);
@@ -305,7 +334,7 @@ static int group(void) {
         cmocka_unit_test(test_arithmetic),  cmocka_unit_test(test_channels),
         cmocka_unit_test(test_layouts),     cmocka_unit_test(test_copy_channels),
         cmocka_unit_test(test_softmax),     cmocka_unit_test(test_dropout),
-        cmocka_unit_test(test_reductions),
+        cmocka_unit_test(test_reductions),  cmocka_unit_test(test_large),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -247,8 +247,16 @@ static void test_backward(void **state) {
                     check_backward(row_counts[i], widths[j], (enum gr_activation)f, flags);
 }
 
+/* Results so large that they are stored past the caches. */
+static void test_large(void **state) {
+    (void)state;
+    check_apply((4 << 20) / 48 + 3, 48, GR_RELU, true);
+    check_backward((4 << 20) / 48 + 3, 48, GR_RELU, 1);
+}
+
 static int group(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_apply), cmocka_unit_test(test_backward)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_apply), cmocka_unit_test(test_backward),
+                                       cmocka_unit_test(test_large)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
 

@@ -102,6 +102,18 @@ static void test_windows(void **state) {
     }
 }
 
+/* A gradient so large that it is stored past the caches, and windows that overlap many times over. */
+static void test_extremes(void **state) {
+    struct gr_pooling large = {512, 513, 16, 256, 257, 3, 3, 2, 2, 1, 1, 1, 1, false};
+    struct gr_pooling dense = {19, 18, 24, 19, 18, 7, 7, 1, 1, 3, 3, 3, 3, false};
+    (void)state;
+    for (int average = 0; average < 2; average++) {
+        check(&large, 1, average, false);
+        check(&dense, 1, average, false);
+        check(&dense, 1, average, true);
+    }
+}
+
 static void test_nan_wins(void **state) {
     struct gr_pooling p = {.h = 1, .w = 3, .c = 1, .oh = 1, .ow = 1, .kh = 1, .kw = 3, .sh = 1, .sw = 1};
     float x[3] = {1, NAN, 2}, y;
@@ -162,8 +174,8 @@ static void test_adaptive(void **state) {
 }
 
 static int group(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_windows), cmocka_unit_test(test_nan_wins),
-                                       cmocka_unit_test(test_adaptive)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_windows), cmocka_unit_test(test_extremes),
+                                       cmocka_unit_test(test_nan_wins), cmocka_unit_test(test_adaptive)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
 
