@@ -174,6 +174,44 @@ static void run_norm_backward(struct arrays *a) {
                            false, a->channel[2], a->channel[3]);
 }
 
+static void run_norm_relu(struct arrays *a) {
+    struct gr_epilogue epilogue = {.activation = GR_RELU};
+    gr_norm_apply(a->rows, a->c, a->x, a->channel[0], a->channel[1], &epilogue, a->y);
+}
+
+static void run_norm_add_relu(struct arrays *a) {
+    struct gr_epilogue epilogue = {.residual = a->z, .activation = GR_RELU};
+    gr_norm_apply(a->rows, a->c, a->x, a->channel[0], a->channel[1], &epilogue, a->y);
+}
+
+static struct gr_norm_fusion fusion(const struct arrays *a) {
+    return (struct gr_norm_fusion){.rows = a->rows,
+                                   .c = a->c,
+                                   .x = a->x,
+                                   .mean = a->channel[0],
+                                   .inverse_std = a->channel[1],
+                                   .activation = GR_RELU,
+                                   .scale = a->channel[0],
+                                   .shift = a->channel[1],
+                                   .gy = a->y,
+                                   .gx = a->z,
+                                   .gweight = a->channel[2],
+                                   .gbias = a->channel[3]};
+}
+
+static void run_norm_relu_backward(struct arrays *a) {
+    struct gr_norm_fusion norm = fusion(a);
+    gr_norm_backward_fused(&norm);
+}
+
+/* gy becomes the residual's gradient in its place. */
+static void run_norm_add_relu_backward(struct arrays *a) {
+    struct gr_norm_fusion norm = fusion(a);
+    norm.kept = a->z;
+    norm.gresidual = a->y;
+    gr_norm_backward_fused(&norm);
+}
+
 static void run_scale_shift(struct arrays *a) {
     gr_scale_shift(a->rows, a->c, a->x, a->channel[0], a->channel[1], a->y);
 }
@@ -220,6 +258,10 @@ static const struct {
 } streams[] = {
     {"channel statistics", run_statistics, 1},
     {"batch norm backward", run_norm_backward, 5},
+    {"norm and relu", run_norm_relu, 2},
+    {"its backward", run_norm_relu_backward, 5},
+    {"norm, sum and relu", run_norm_add_relu, 3},
+    {"its backward", run_norm_add_relu_backward, 7},
     {"scale and shift", run_scale_shift, 2},
     {"relu", run_relu, 2},
     {"relu backward", run_relu_backward, 3},
