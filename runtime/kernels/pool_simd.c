@@ -32,8 +32,8 @@ GR_ALWAYS gr_vec window_max(const struct gr_pool_window *window, int rows, int c
                             int rest, bool full, gr_ivec *where) {
     gr_vec best = full ? gr_load(x) : gr_load_part(x, rest);
     *where = (gr_ivec){0} + window->position;
-    GR_UNROLL for (int r = 0; r < rows; r++) {
-        GR_UNROLL for (int s = 0; s < columns; s++) {
+    for (int r = 0; r < rows; r++) {
+        for (int s = 0; s < columns; s++) {
             const float *from = x + r * window->row_step + s * window->column_step;
             gr_vec v = full ? gr_load(from) : gr_load_part(from, rest);
             int position = window->position + r * window->position_row + s;

@@ -110,6 +110,28 @@ static void test_batch_norm(void **state) {
     check_batch(3136, 64, 3, false, false, true); /* means far from 0, up to 64 times 3 */
 }
 
+/* Values that lie elsewhere in the first rows than in the others: each row is read once, against the mean of
+ * the rows before it. */
+static void test_statistics_of_steps(void **state) {
+    static const int64_t first[] = {1, 40, 2000, 19000};
+    enum { ROWS = 20000, C = 17 };
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        float *x = numbers(ROWS * C, 1), mean[C], variance[C];
+        double wanted_mean[C] = {0}, wanted_variance[C] = {0};
+        for (int64_t at = first[i] * C; at < ROWS * C; at++)
+            x[at] += 1000;
+        for (int64_t at = 0; at < ROWS * C; at++)
+            wanted_mean[at % C] += x[at] / (double)ROWS;
+        for (int64_t at = 0; at < ROWS * C; at++)
+            wanted_variance[at % C] += pow(x[at] - wanted_mean[at % C], 2) / ROWS;
+        gr_channel_statistics(ROWS, C, x, mean, variance);
+        check_close("mean of steps", C, mean, wanted_mean, 2e-6);
+        check_close("variance of steps", C, variance, wanted_variance, 2e-6);
+        gr_free(x);
+    }
+}
+
 struct grouped {
     float *y, *mean, *inverse_std, *gx, *gweight, *gbias;
 };
@@ -210,7 +232,9 @@ static void test_group_norm(void **state) {
 }
 
 static int group(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_batch_norm), cmocka_unit_test(test_group_norm)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_batch_norm),
+                                       cmocka_unit_test(test_statistics_of_steps),
+                                       cmocka_unit_test(test_group_norm)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
 
