@@ -44,8 +44,8 @@ size_t gr_convolution_scratch(enum gr_convolution_kernel kernel, const struct gr
     return most * sizeof(float);
 }
 
-bool gr_convolution_streams(enum gr_convolution_kernel kernel) {
-    return kernels[kernel]->partials != NULL;
+bool gr_convolution_streams(enum gr_convolution_kernel kernel, const struct gr_convolution *conv) {
+    return kernels[kernel]->partials(conv, 1) > 0;
 }
 
 int64_t gr_convolution_partials(enum gr_convolution_kernel kernel, const struct gr_convolution *conv, int n) {

@@ -4,6 +4,7 @@
 
 #include "base/threads.h"
 #include "kernels/convolution_parts.h"
+#include "kernels/norm.h"
 #include "kernels/tables.h"
 
 static bool fits(const struct gr_convolution *conv) {
@@ -50,10 +51,46 @@ struct depthwise {
     int step;            /* rows that are written together */
     int64_t strips, run; /* of all photos, and those in a chunk */
     const float *x, *w, *zeros;
+    const struct gr_prologue *prologue;
+    float *rings; /* one a worker, for rows under a prologue */
     float *y;
     bool accumulate, stream;
     const struct gr_epilogue *epilogue;
 };
+
+/* Rows of the photos that went through the prologue, for a range of channels: the last RING that a worker
+ * asked for, each computed once while strips go down the photo. */
+enum { RING = 8 }; /* more than a strip reads */
+struct ring {
+    int64_t held[RING]; /* rows, counted through all photos; -1: none */
+    float *rows;
+    int first, count; /* channels */
+};
+
+static size_t ring_floats(const struct gr_convolution *conv) {
+    return gr_whole_lines((size_t)RING * (size_t)conv->w * (size_t)conv->c);
+}
+
+static struct ring open_ring(const struct depthwise *d, int worker, int first, int count) {
+    struct ring ring = {
+        .rows = d->rings + (size_t)worker * ring_floats(d->conv), .first = first, .count = count};
+    for (int i = 0; i < RING; i++)
+        ring.held[i] = -1;
+    return ring;
+}
+
+static const float *input_row(const struct depthwise *d, int64_t row, struct ring *ring) {
+    int64_t floats = (int64_t)d->in_columns * d->conv->c;
+    const float *x = d->x + row * floats;
+    if (!d->prologue)
+        return x;
+    float *dressed = ring->rows + row % RING * floats;
+    if (ring->held[row % RING] != row)
+        gr_tile_kernels()->prologue(d->in_columns, d->conv->c, ring->first, ring->count, x, d->prologue,
+                                    dressed);
+    ring->held[row % RING] = row;
+    return dressed;
+}
 
 static struct gr_axis row_axis(const struct depthwise *d, int phase) {
     const struct gr_convolution *conv = d->conv;
@@ -141,7 +178,8 @@ static struct gr_depthwise_strip describe_strip(const struct depthwise *d) {
 }
 
 /* Fills in rows row..row+step-1 of a photo. */
-static void set_rows(const struct depthwise *d, int64_t photo, int row, struct gr_depthwise_strip *s) {
+static void set_rows(const struct depthwise *d, int64_t photo, int row, struct ring *ring,
+                     struct gr_depthwise_strip *s) {
     const struct gr_convolution *conv = d->conv;
     int first = row * conv->sh - conv->top;
     s->rows = d->rows - row < d->step ? d->rows - row : d->step;
@@ -151,7 +189,7 @@ static void set_rows(const struct depthwise *d, int64_t photo, int row, struct g
         first = row + conv->top - conv->kh + 1;
     for (int r = 0; r < gr_strip_inputs(s->rows, s->kernel, s->stride, s->up, s->shift); r++) {
         bool inside = first + r >= 0 && first + r < d->in_rows;
-        s->inputs[r] = inside ? d->x + (photo * d->in_rows + first + r) * d->in_columns * conv->c : NULL;
+        s->inputs[r] = inside ? input_row(d, photo * d->in_rows + first + r, ring) : NULL;
     }
 }
 
@@ -166,13 +204,13 @@ static enum gr_activation set_epilogue(const struct gr_epilogue *epilogue, int64
     return s->clamp ? GR_IDENTITY : epilogue->activation;
 }
 
-static void write_strip(const struct depthwise *d, int64_t strip) {
+static void write_strip(const struct depthwise *d, int64_t strip, struct ring *ring) {
     int64_t each = gr_pieces(d->rows, d->step), photo = strip / each;
     int c = d->conv->c, row = (int)(strip % each) * d->step;
     int64_t line = photo * d->rows + row, at = line * d->columns * c;
     struct gr_depthwise_strip s = describe_strip(d);
     enum gr_activation after = GR_IDENTITY;
-    set_rows(d, photo, row, &s);
+    set_rows(d, photo, row, ring, &s);
     s.added = d->accumulate ? d->y + at : NULL;
     if (d->epilogue)
         after = set_epilogue(d->epilogue, at, &s);
@@ -183,38 +221,64 @@ static void write_strip(const struct depthwise *d, int64_t strip) {
     }
 }
 
+/* Adds a strip that was just written to its chunk's partial sums. */
+static void add_statistics(const struct depthwise *d, int64_t strip, bool first, float *partial) {
+    int64_t each = gr_pieces(d->rows, d->step);
+    int c = d->conv->c, row = (int)(strip % each) * d->step;
+    int rows = d->rows - row < d->step ? d->rows - row : d->step;
+    const float *y = d->y + (strip / each * d->rows + row) * d->columns * c;
+    float *pivot = partial + GR_STATISTICS_HEAD;
+    if (first) {
+        memcpy(pivot, y, sizeof *y * (size_t)c);
+        memset(pivot + c, 0, sizeof *y * 2 * (size_t)c);
+        partial[0] = 0;
+    }
+    partial[0] += (float)(rows * d->columns);
+    gr_norm_kernels()->moments((int64_t)rows * d->columns, c, c, y, pivot, pivot + c, pivot + 2 * (int64_t)c);
+}
+
 static void strips_chunk(void *context, int64_t chunk, int worker) {
     const struct depthwise *d = context;
-    int64_t last = (chunk + 1) * d->run < d->strips ? (chunk + 1) * d->run : d->strips;
-    (void)worker;
-    for (int64_t strip = chunk * d->run; strip < last; strip++)
+    int64_t first = chunk * d->run, last = first + d->run < d->strips ? first + d->run : d->strips;
+    struct ring ring = open_ring(d, worker, 0, d->conv->c);
+    float *statistics = d->epilogue ? d->epilogue->statistics : NULL;
+    for (int64_t strip = first; strip < last; strip++) {
         if (small(d->conv))
-            write_strip(d, strip);
+            write_strip(d, strip, &ring);
         else
             write_line(d, strip);
+        if (statistics)
+            add_statistics(d, strip, strip == first,
+                           statistics + chunk * (int64_t)gr_statistics_floats(d->conv->c));
+    }
+}
+
+static void cut_strips(struct depthwise *d) {
+    const struct gr_convolution *conv = d->conv;
+    d->step = small(conv) && (conv->sh == 1 || d->row_phases) ? GR_STRIP_ROWS : 1;
+    d->strips = d->n * gr_pieces(d->rows, d->step);
+    int64_t strip_floats = (int64_t)d->step * d->columns * conv->c;
+    d->run = strip_floats > 0 && strip_floats < 1 << 15 ? (1 << 15) / strip_floats : 1;
 }
 
 /* `scratch` gives a pixel of zeros. */
 static void run(struct depthwise *d, float *scratch) {
     const struct gr_convolution *conv = d->conv;
-    int64_t strip_floats;
     d->kernels = gr_depthwise_kernels();
-    d->step = small(conv) && (conv->sh == 1 || d->row_phases) ? GR_STRIP_ROWS : 1;
-    d->strips = d->n * gr_pieces(d->rows, d->step);
-    strip_floats = (int64_t)d->step * d->columns * conv->c;
-    d->run = strip_floats > 0 && strip_floats < 1 << 15 ? (1 << 15) / strip_floats : 1;
+    cut_strips(d);
+    d->rings = scratch + gr_whole_lines((size_t)conv->c);
     d->zeros = memset(scratch, 0, sizeof(float) * (size_t)conv->c);
     d->stream = !d->accumulate && gr_streams((int64_t)d->n * d->rows * d->columns * conv->c, conv->c, d->y) &&
-                (!d->epilogue || d->epilogue->activation <= GR_RELU6);
-    if (d->strips > 0 && strip_floats > 0)
+                (!d->epilogue || (d->epilogue->activation <= GR_RELU6 && !d->epilogue->statistics));
+    if (d->strips > 0 && d->columns > 0)
         gr_parallel(gr_pieces(d->strips, d->run), strips_chunk, d);
 }
 
 static void forward(const struct gr_convolution *conv, int n, const float *x,
                     const struct gr_prologue *prologue, const float *packed,
                     const struct gr_epilogue *epilogue, float *y, float *scratch) {
-    (void)prologue;
     struct depthwise d = {.conv = conv,
+                          .prologue = prologue,
                           .n = n,
                           .rows = conv->oh,
                           .columns = conv->ow,
@@ -290,12 +354,12 @@ static void line_gradient(const struct gradient *g, int64_t line, float *gw) {
 }
 
 /* Channels first.. of a strip. */
-static void strip_gradient(const struct gradient *g, int64_t strip, int first, float *gw) {
+static void strip_gradient(const struct gradient *g, int64_t strip, int first, struct ring *ring, float *gw) {
     const struct gr_convolution *conv = g->d.conv;
     int64_t each = gr_pieces(conv->oh, g->d.step), photo = strip / each;
     int row = (int)(strip % each) * g->d.step;
     struct gr_depthwise_strip s = describe_strip(&g->d);
-    set_rows(&g->d, photo, row, &s);
+    set_rows(&g->d, photo, row, ring, &s);
     s.c = conv->c - first < g->tile ? conv->c - first : g->tile;
     for (int r = 0; r < gr_strip_inputs(s.rows, s.kernel, s.stride, false, 0); r++)
         s.inputs[r] = s.inputs[r] ? s.inputs[r] + first : NULL;
@@ -309,12 +373,12 @@ static void gradient_chunk(void *context, int64_t chunk, int worker) {
     int c = d->conv->c, first = (int)(chunk % g->tiles) * g->tile;
     int width = c - first < g->tile ? c - first : g->tile;
     float *gw = g->local + (size_t)slot * packed_floats(d->conv);
-    (void)worker;
+    struct ring ring = open_ring(d, worker, first, width);
     for (int tap = 0; tap < taps_of(d->conv); tap++)
         memset(gw + (int64_t)tap * c + first, 0, sizeof(float) * (size_t)width);
     for (int64_t strip = slot * d->run; strip < last; strip++)
         if (small(d->conv))
-            strip_gradient(g, strip, first, gw);
+            strip_gradient(g, strip, first, &ring, gw);
         else
             line_gradient(g, strip, gw);
 }
@@ -339,7 +403,6 @@ static void sum_chunk(void *context, int64_t chunk, int worker) {
 
 static void backward_weights(const struct gr_convolution *conv, int n, const float *x,
                              const struct gr_prologue *prologue, const float *gy, float *gw, float *scratch) {
-    (void)prologue;
     size_t zeros = gr_whole_lines((size_t)conv->c);
     struct gradient g = {.d = {.conv = conv,
                                .kernels = gr_depthwise_kernels(),
@@ -349,10 +412,12 @@ static void backward_weights(const struct gr_convolution *conv, int n, const flo
                                .in_rows = conv->h,
                                .in_columns = conv->w,
                                .x = x,
+                               .prologue = prologue,
+                               .rings = scratch + zeros,
                                .y = gw,
                                .zeros = memset(scratch, 0, sizeof(float) * zeros)},
                          .gy = gy,
-                         .local = scratch + zeros};
+                         .local = scratch + zeros + (size_t)gr_threads() * ring_floats(conv)};
     cut(&g);
     gr_parallel(g.slots * g.tiles, gradient_chunk, &g);
     gr_parallel(gr_pieces(conv->c, TILE), sum_chunk, &g);
@@ -361,7 +426,14 @@ static void backward_weights(const struct gr_convolution *conv, int n, const flo
 static size_t scratch_floats(const struct gr_convolution *conv, int n) {
     struct gradient g = {.d = {.conv = conv, .n = n}};
     cut(&g);
-    return gr_whole_lines((size_t)conv->c) + (size_t)g.slots * packed_floats(conv);
+    return gr_whole_lines((size_t)conv->c) + (size_t)gr_threads() * ring_floats(conv) +
+           (size_t)g.slots * packed_floats(conv);
+}
+
+static int64_t partials(const struct gr_convolution *conv, int n) {
+    struct depthwise d = {.conv = conv, .n = n, .rows = conv->oh, .columns = conv->ow};
+    cut_strips(&d);
+    return small(conv) ? gr_pieces(d.strips, d.run) : 0;
 }
 
 const struct gr_convolution_passes gr_convolution_depthwise = {
@@ -371,6 +443,7 @@ const struct gr_convolution_passes gr_convolution_depthwise = {
     .packed = packed_floats,
     .pack = pack,
     .scratch = scratch_floats,
+    .partials = partials,
     .forward = forward,
     .backward_data = backward_data,
     .backward_weights = backward_weights,

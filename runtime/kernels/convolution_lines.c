@@ -67,7 +67,8 @@ static void fill_row(const struct gr_lines *l, const float *from, const struct g
     }
     memset(to, 0, before * sizeof *to);
     if (prologue)
-        gr_tile_kernels()->prologue(l->columns.inputs, l->channels, from, prologue, to + before);
+        gr_tile_kernels()->prologue(l->columns.inputs, l->channels, 0, l->channels, from, prologue,
+                                    to + before);
     else
         memcpy(to + before, from, inside * sizeof *to);
     memset(to + before + inside, 0, (all - before - inside) * sizeof *to);

@@ -53,8 +53,7 @@ struct gr_convolution_passes {
     size_t (*packed)(const struct gr_convolution *conv);
     void (*pack)(const struct gr_convolution *conv, const float *weights, const float *scale, float *packed);
     size_t (*scratch)(const struct gr_convolution *conv, int n);
-    /* Partial sums that forward makes of its results; NULL: the kernel has neither statistics nor prologues.
-     */
+    /* Partial sums that forward makes of its results; 0: it has neither statistics nor prologues here. */
     int64_t (*partials)(const struct gr_convolution *conv, int n);
     void (*forward)(const struct gr_convolution *conv, int n, const float *x,
                     const struct gr_prologue *prologue, const float *packed,

@@ -189,8 +189,9 @@ struct gr_tile_kernels {
     int lanes; /* floats in a vector */
     int width; /* channels of a whole tile: some vectors of them, at most GR_TILE_VECTORS */
     void (*product)(const struct gr_tile *tile);
-    /* y = f(x * scale[c] + shift[c]) for `pixels` pixels of c channels. */
-    void (*prologue)(int64_t pixels, int c, const float *x, const struct gr_prologue *prologue, float *y);
+    /* y = f(x * scale[c] + shift[c]) for channels first..first+count-1 of `pixels` pixels of c channels. */
+    void (*prologue)(int64_t pixels, int c, int first, int count, const float *x,
+                     const struct gr_prologue *prologue, float *y);
 };
 
 /* Winograd's F(4x4, 3x3), see convolution_winograd.c. Planes (one a point of the 6x6 grid) are `plane` floats

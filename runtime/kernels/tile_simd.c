@@ -140,30 +140,33 @@ static void product(const struct gr_tile *t) {
     }
 }
 
-GR_ALWAYS void prologue_loop(enum gr_activation f, int64_t pixels, int c, const float *x,
-                             const struct gr_prologue *p, float *y) {
+GR_ALWAYS void prologue_loop(enum gr_activation f, int64_t pixels, int c, int first, int count,
+                             const float *x, const struct gr_prologue *p, float *y) {
+    const float *scale = p->scale + first, *shift = p->shift + first;
+    x += first, y += first;
     for (int64_t i = 0; i < pixels; i++, x += c, y += c)
-        for (int j = 0; j < c; j += GR_W) {
-            int rest = c - j;
-            gr_vec v = gr_load_upto(x + j, rest) * gr_load_upto(p->scale + j, rest) +
-                       gr_load_upto(p->shift + j, rest);
+        for (int j = 0; j < count; j += GR_W) {
+            int rest = count - j;
+            gr_vec v =
+                gr_load_upto(x + j, rest) * gr_load_upto(scale + j, rest) + gr_load_upto(shift + j, rest);
             gr_store_upto(y + j, gr_activate(f, p->a, v), rest);
         }
 }
 
-static void prologue(int64_t pixels, int c, const float *x, const struct gr_prologue *p, float *y) {
+static void prologue(int64_t pixels, int c, int first, int count, const float *x, const struct gr_prologue *p,
+                     float *y) {
     switch (p->activation) {
     case GR_RELU:
-        prologue_loop(GR_RELU, pixels, c, x, p, y);
+        prologue_loop(GR_RELU, pixels, c, first, count, x, p, y);
         break;
     case GR_RELU6:
-        prologue_loop(GR_RELU6, pixels, c, x, p, y);
+        prologue_loop(GR_RELU6, pixels, c, first, count, x, p, y);
         break;
     case GR_LEAKY_RELU:
-        prologue_loop(GR_LEAKY_RELU, pixels, c, x, p, y);
+        prologue_loop(GR_LEAKY_RELU, pixels, c, first, count, x, p, y);
         break;
     default:
-        prologue_loop(GR_IDENTITY, pixels, c, x, p, y);
+        prologue_loop(GR_IDENTITY, pixels, c, first, count, x, p, y);
     }
 }
 

@@ -385,7 +385,17 @@ static void test_streams(void **state) {
     check_streams(GR_CONV_SEGMENT, geometry(56, 56, 24, 144, 1, 1, 1, 0, 0, 1), 4, 3);
     check_streams(GR_CONV_SEGMENT, geometry(14, 15, 8, 24, 3, 1, 2, 2, 2, 4), 3, 3);
     check_streams(GR_CONV_WINOGRAD, geometry(57, 57, 64, 64, 3, 1, 1, 1, 1, 1), 2, 3);
-    assert_true(gr_convolution_streams(GR_CONV_SEGMENT) && gr_convolution_streams(GR_CONV_WINOGRAD));
+    for (int kernel = 3; kernel <= 5; kernel += 2)
+        for (int stride = 1; stride <= 2; stride++)
+            for (int a = 1; a < WIDTHS; a++) {
+                struct gr_convolution v = geometry(15, 16, widths[a], widths[a], kernel, stride, 1,
+                                                   kernel / 2, kernel / 2, widths[a]);
+                assert_true(gr_convolution_streams(GR_CONV_DEPTHWISE, &v));
+                check_streams(GR_CONV_DEPTHWISE, v, 3, 50);
+            }
+    check_streams(GR_CONV_DEPTHWISE, geometry(56, 57, 72, 72, 3, 1, 1, 1, 1, 72), 4, 3);
+    struct gr_convolution wide = geometry(15, 15, 16, 16, 7, 1, 1, 3, 3, 16);
+    assert_false(gr_convolution_streams(GR_CONV_DEPTHWISE, &wide));
 }
 
 static void test_cost(void **state) {
