@@ -105,6 +105,7 @@
  *                                     names absent from `map` stay as they are; net is unchanged when it raises; `take`
  *                                     closes the weights and spares a network that is deferred the copy
  * core.save_weights(path, list of {name, T}, metadata|nil)       safetensors
+ * core.hold_model(net) -> weights         the model as it is now, in memory; weights:write(path) writes it later
  * core.save_model(net, path, {aux=boolean, metadata={}})         weights and architecture: a model file
  * core.snapshot(net [, trainable_only]) -> snapshot     a copy of its tensors; snapshot:restore(net), :close()
  *   weights:model([take]) -> net      the network whose architecture the file holds (kind "file" when it holds none)
@@ -155,6 +156,7 @@
  *   trainer:use(features|nil)         step_batch takes batches of these features from now on
  *   trainer:logits(n) -> T            of the last step's n photos
  *   trainer:save(path [, record])     a checkpoint: weights, optimiser, step, and any table that JSON can hold
+ *   trainer:hold([record]) -> weights   the same in memory, for weights:write(path)
  *   trainer:restore(path) -> record   the same fit and seed; weights:record() gives it without a trainer
  *                                     kind "interrupt" is raised between steps, never inside
  * core.evaluate(net, set, {batch_size=, loss=, heads=true, size=, features=, remembered=true, progress=function(done, total)}) -> the document of

@@ -323,21 +323,40 @@ static int trainer_logits(lua_State *L) {
 
 /* ---- checkpoints ---- */
 
-/* trainer:save(path [, record]): `record` is any table that JSON can hold */
+/* The caller's record at stack index 3 as JSON, held by a new value on the stack. */
+static void **read_record(lua_State *L, int index, const char *who, struct gr_progress *progress) {
+    void **held = graft_hold_json(L);
+    *progress = (struct gr_progress){.best = __builtin_nan("")};
+    if (!lua_isnil(L, index)) {
+        int status = graft_to_json(L, index, &progress->record);
+        *held = progress->record;
+        graft_check_in(L, status, who);
+    }
+    return held;
+}
+
+/* trainer:save(path [, record]) */
 static int trainer_save(lua_State *L) {
     const struct trainer *trainer = check_idle(L, "trainer:save");
     const char *path = graft_string(L, 2, "trainer:save", "the path");
-    struct gr_progress progress = {.best = __builtin_nan("")};
+    struct gr_progress progress;
     lua_settop(L, 3);
-    void **held = graft_hold_json(L);
-    if (!lua_isnil(L, 3)) {
-        int status = graft_to_json(L, 3, &progress.record);
-        *held = progress.record;
-        graft_check_in(L, status, "trainer:save");
-    }
+    void **held = read_record(L, 3, "trainer:save", &progress);
     graft_check(L, gr_checkpoint_save(trainer->trainer, &progress, path));
     graft_drop(held);
     return 0;
+}
+
+/* trainer:hold([record]) -> weights: the checkpoint of this moment, to be written later */
+static int trainer_hold(lua_State *L) {
+    const struct trainer *trainer = check_idle(L, "trainer:hold");
+    struct gr_progress progress;
+    lua_settop(L, 2);
+    void **held = read_record(L, 2, "trainer:hold", &progress);
+    struct gr_weights **weights = graft_new_weights(L);
+    graft_check(L, gr_checkpoint_hold(weights, trainer->trainer, &progress));
+    graft_drop(held);
+    return 1;
 }
 
 /* trainer:restore(path) -> record */
@@ -498,12 +517,13 @@ static int core_interval(lua_State *L) {
 
 void graft_open_trainer(lua_State *L) {
     static const luaL_Reg methods[] = {
-        {"step", trainer_step},       {"step_batch", trainer_step_batch},
-        {"lr", trainer_lr},           {"steps", trainer_steps},
-        {"norm", trainer_norm},       {"logits", trainer_logits},
-        {"net", trainer_net},         {"save", trainer_save},
-        {"restore", trainer_restore}, {"use", trainer_use},
-        {"close", trainer_close},     {NULL, NULL},
+        {"step", trainer_step}, {"step_batch", trainer_step_batch},
+        {"lr", trainer_lr},     {"steps", trainer_steps},
+        {"norm", trainer_norm}, {"logits", trainer_logits},
+        {"net", trainer_net},   {"save", trainer_save},
+        {"hold", trainer_hold}, {"restore", trainer_restore},
+        {"use", trainer_use},   {"close", trainer_close},
+        {NULL, NULL},
     };
     static const luaL_Reg functions[] = {
         {"trainer", core_trainer}, {"evaluate", core_evaluate}, {"interval", core_interval}, {NULL, NULL}};

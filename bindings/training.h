@@ -5,6 +5,7 @@
 #include <lua.h>
 #include <lauxlib.h>
 
+#include "io/weights.h"
 #include "train/loss.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
@@ -27,5 +28,8 @@ struct gr_schedule graft_schedule(lua_State *L, int index, const char *who);
 
 void graft_open_losses(lua_State *L);
 void graft_open_custom(lua_State *L);
+
+/* A new weights object on the stack; the list that it will hold and release goes where this points. */
+struct gr_weights **graft_new_weights(lua_State *L);
 
 #endif

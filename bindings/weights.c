@@ -11,6 +11,7 @@
 #include "state.h"
 #include "tensor.h"
 #include "train/snapshot.h"
+#include "training.h"
 #include "value.h"
 
 static const char TYPE[] = "graft.weights", SNAPSHOT[] = "graft.snapshot";
@@ -283,6 +284,26 @@ static int core_save_weights(lua_State *L) {
     return 0;
 }
 
+/* core.hold_model(net) -> weights: the network as it is now, to be written later */
+static int core_hold_model(lua_State *L) {
+    const struct graft_network *network = graft_check_network(L, 1, "core.hold_model");
+    struct weights *weights = new_weights(L);
+    graft_check(L, gr_model_hold(&weights->list, network->net));
+    graft_charge(L, bytes_of(weights->list));
+    return 1;
+}
+
+struct gr_weights **graft_new_weights(lua_State *L) {
+    return &new_weights(L)->list;
+}
+
+/* weights:write(path) */
+static int weights_write(lua_State *L) {
+    const struct gr_weights *list = check(L, "weights:write");
+    graft_check(L, gr_weights_write(list, graft_string(L, 2, "weights:write", "the path")));
+    return 0;
+}
+
 /* core.save_model(net, path, {aux=, metadata=}) */
 static int core_save_model(lua_State *L) {
     static const char *const known[] = {"aux", "metadata", NULL};
@@ -376,10 +397,19 @@ static int snapshot_restore(lua_State *L) {
 
 void graft_open_weights(lua_State *L) {
     static const luaL_Reg methods[] = {
-        {"tensors", weights_tensors},   {"get", weights_get},       {"model", weights_model},
-        {"metadata", weights_metadata}, {"format", weights_format}, {"path", weights_path},
-        {"digest", weights_digest},     {"sha256", weights_sha256}, {"record", weights_record},
-        {"apply", weights_apply},       {"close", weights_close},   {NULL, NULL},
+        {"tensors", weights_tensors},
+        {"get", weights_get},
+        {"model", weights_model},
+        {"metadata", weights_metadata},
+        {"format", weights_format},
+        {"path", weights_path},
+        {"digest", weights_digest},
+        {"sha256", weights_sha256},
+        {"record", weights_record},
+        {"apply", weights_apply},
+        {"write", weights_write},
+        {"close", weights_close},
+        {NULL, NULL},
     };
     static const luaL_Reg snapshot_methods[] = {
         {"restore", snapshot_restore},
@@ -387,8 +417,13 @@ void graft_open_weights(lua_State *L) {
         {NULL, NULL},
     };
     static const luaL_Reg functions[] = {
-        {"weights", core_weights},       {"save_weights", core_save_weights}, {"save_model", core_save_model},
-        {"load_model", core_load_model}, {"snapshot", core_snapshot},         {NULL, NULL},
+        {"weights", core_weights},
+        {"save_weights", core_save_weights},
+        {"save_model", core_save_model},
+        {"load_model", core_load_model},
+        {"hold_model", core_hold_model},
+        {"snapshot", core_snapshot},
+        {NULL, NULL},
     };
     graft_class(L, TYPE, methods, weights_collect);
     graft_class(L, SNAPSHOT, snapshot_methods, snapshot_collect);

@@ -64,6 +64,19 @@ int gr_model_pack(struct gr_weights **out, const struct gr_network *net, bool wi
     return status;
 }
 
+int gr_model_hold(struct gr_weights **out, const struct gr_network *net) {
+    GR_TRY(gr_model_pack(out, net, true));
+    int status = GR_OK;
+    for (int i = 0; i < net->layer_count; i++)
+        for (int j = 0; !status && !net->layers[i]->frozen && j < net->layers[i]->param_count; j++)
+            status = gr_weights_own(*out, net->layers[i]->params[j].name);
+    if (status) {
+        gr_weights_free(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
 int gr_model_save(const struct gr_network *net, const char *path, bool with_aux) {
     struct gr_weights *weights;
     if (gr_model_pack(&weights, net, with_aux) != 0)

@@ -16,6 +16,10 @@ int gr_model_save(const struct gr_network *net, const char *path, bool with_aux)
  * The tensors are references to the network's. */
 int gr_model_pack(struct gr_weights **out, const struct gr_network *net, bool with_aux);
 
+/* The same, auxiliary classifiers included, with copies of the tensors that training may change (of layers
+ * that are not frozen): a state of the network that can be written later. */
+int gr_model_hold(struct gr_weights **out, const struct gr_network *net);
+
 /* Does this file hold a model, not just weights? */
 bool gr_model_is(const struct gr_weights *weights);
 /* Rebuilds the network that a model file describes and fills it. Each of its tensors must be there in its

@@ -212,6 +212,19 @@ const struct gr_weight *gr_weights_find(const struct gr_weights *weights, const 
     return found ? &weights->items[weights->order[place]] : NULL;
 }
 
+int gr_weights_own(struct gr_weights *weights, const char *name) {
+    struct gr_tensor copy;
+    bool found;
+    int place = place_of(weights, name, &found);
+    if (!found)
+        return GR_OK;
+    struct gr_weight *item = &weights->items[weights->order[place]];
+    GR_TRY(gr_tensor_copy(&copy, &item->tensor));
+    gr_tensor_release(&item->tensor);
+    item->tensor = copy;
+    return GR_OK;
+}
+
 const char *gr_weights_get(const struct gr_weights *weights, const char *key) {
     const struct gr_pair *pair = find_pair(weights, key);
     return pair ? pair->value : NULL;

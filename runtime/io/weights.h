@@ -57,6 +57,9 @@ void gr_weights_free(struct gr_weights *weights); /* NULL is allowed */
 /* Adds a tensor under a new name; the list takes its own reference (a copy when it is not contiguous). A name
  * that is empty, too long, not UTF-8 or already there is GR_ERROR_NAME. */
 int gr_weights_add(struct gr_weights *weights, const char *name, const struct gr_tensor *tensor);
+/* Gives the list a copy of its own of a tensor that it refers to, so that later changes do not reach it.
+ * Names that are not in the list are passed over. */
+int gr_weights_own(struct gr_weights *weights, const char *name);
 /* Sets a metadata entry, replacing an older one; `value` NULL removes it. */
 int gr_weights_set(struct gr_weights *weights, const char *key, const char *value);
 

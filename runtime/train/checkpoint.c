@@ -88,21 +88,52 @@ static int add_description(struct gr_weights *weights, const struct gr_trainer *
     return status;
 }
 
+/* Adds the optimiser's state and the description to a list that holds the model. */
+static int add_training(struct gr_weights *weights, const struct gr_trainer *trainer,
+                        const struct gr_progress *progress) {
+    int count;
+    const struct gr_optimizer *optimizer = gr_trainer_optimizer(trainer);
+    struct gr_slot *const *slots = gr_optimizer_slots(optimizer, &count);
+    for (int i = 0; i < count; i++)
+        GR_TRY(add_slot(weights, optimizer, slots[i]));
+    return add_description(weights, trainer, progress);
+}
+
 int gr_checkpoint_save(const struct gr_trainer *trainer, const struct gr_progress *progress,
                        const char *path) {
-    const struct gr_optimizer *optimizer = gr_trainer_optimizer(trainer);
     struct gr_weights *weights;
-    int count;
-    struct gr_slot *const *slots = gr_optimizer_slots(optimizer, &count);
     GR_TRY(gr_model_pack(&weights, gr_trainer_network(trainer), true));
-    int status = GR_OK;
-    for (int i = 0; !status && i < count; i++)
-        status = add_slot(weights, optimizer, slots[i]);
-    if (!status)
-        status = add_description(weights, trainer, progress);
+    int status = add_training(weights, trainer, progress);
     if (!status)
         status = gr_weights_write(weights, path);
     gr_weights_free(weights);
+    return status;
+}
+
+static int own_slot(struct gr_weights *weights, const struct gr_optimizer *optimizer,
+                    const struct gr_slot *slot) {
+    const char *names[GR_MAX_MOMENTS];
+    char name[NAME_SIZE];
+    int moments = gr_optimizer_moments(gr_optimizer_options(optimizer), names);
+    for (int i = 0; i < moments; i++)
+        GR_TRY(gr_weights_own(weights, state_name(names[i], slot->name, name)));
+    return GR_OK;
+}
+
+int gr_checkpoint_hold(struct gr_weights **out, const struct gr_trainer *trainer,
+                       const struct gr_progress *progress) {
+    const struct gr_optimizer *optimizer = gr_trainer_optimizer(trainer);
+    int count;
+    struct gr_slot *const *slots = gr_optimizer_slots(optimizer, &count);
+    *out = NULL;
+    GR_TRY(gr_model_hold(out, gr_trainer_network(trainer)));
+    int status = add_training(*out, trainer, progress);
+    for (int i = 0; !status && i < count; i++)
+        status = own_slot(*out, optimizer, slots[i]);
+    if (status) {
+        gr_weights_free(*out);
+        *out = NULL;
+    }
     return status;
 }
 

@@ -7,6 +7,7 @@
 #ifndef GRAFT_TRAIN_CHECKPOINT_H
 #define GRAFT_TRAIN_CHECKPOINT_H
 
+#include "io/weights.h"
 #include "train/trainer.h"
 
 struct gr_progress {
@@ -21,6 +22,10 @@ struct gr_progress {
 /* Writes trainer, network (auxiliary classifiers included) and progress to `path`, whole or not at all. */
 int gr_checkpoint_save(const struct gr_trainer *trainer, const struct gr_progress *progress,
                        const char *path);
+/* The same in memory, to be written by gr_weights_write: later steps do not change it. What is frozen is not
+ * copied. */
+int gr_checkpoint_hold(struct gr_weights **out, const struct gr_trainer *trainer,
+                       const struct gr_progress *progress);
 
 /* Puts a checkpoint into a trainer whose network has the same tensors, with the same kind of optimiser:
  * values, optimiser state, number of the step. GR_ERROR_FILE, GR_ERROR_NAME, GR_ERROR_SHAPE or

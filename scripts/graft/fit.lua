@@ -133,14 +133,58 @@ local function options_digest(job)
    return core.digest(table.concat(text, "|"))
 end
 
-local function save_state(job, state, folder)
-   job.trainer:save(folder .. "/last.safetensors", {
+-- What `last` says of this fit, beside the tensors.
+local function record_of(job, state)
+   return {
       ["graft.fit"] = core.json {
          fit = core.fit(), epoch = state.epoch, done = state.stopped or core.null, rows = core.array(state.rows),
          best = state.best or core.null, digest = options_digest(job), seconds = state.seconds,
          worse = state.worse, frozen = state.frozen_before,
       },
-   })
+   }
+end
+
+-- Writing takes about a twentieth of the time at most: of epochs that are shorter than that, the checkpoints wait in
+-- memory until it is time, or until the fit ends in whatever way but by a kill.
+local SAVE_SHARE = 20
+
+local function forget_held(state, name)
+   if state.held[name] then
+      state.held[name]:close()
+      state.held[name] = nil
+   end
+end
+
+-- Writes what waits.
+local function flush(state, folder)
+   for _, name in ipairs { "best", "last" } do
+      if state.held[name] then
+         state.held[name]:write(("%s/%s.safetensors"):format(folder, name))
+         forget_held(state, name)
+      end
+   end
+end
+
+-- The end of an epoch: `best` when it is, and `last`, now or later.
+local function checkpoint(job, state, folder, improved)
+   local started = core.clock()
+   forget_held(state, "last")
+   if improved then
+      forget_held(state, "best")
+   end
+   if state.stopped or started >= state.next_save then
+      if improved then
+         core.save_model(job.handle, folder .. "/best.safetensors", { aux = true })
+      end
+      flush(state, folder)
+      job.trainer:save(folder .. "/last.safetensors", record_of(job, state))
+      state.next_save = core.clock() + SAVE_SHARE * (core.clock() - started)
+      return
+   end
+   if improved then
+      state.held.best = core.hold_model(job.handle)
+   end
+   state.held.last = job.trainer:hold(record_of(job, state))
 end
 
 local function read_state(path)
@@ -295,8 +339,7 @@ local function one_epoch(job, state, folder)
    if improved then
       state.best = { epoch = epoch, val_accuracy = row.val_accuracy, val_loss = row.val_loss, val_f1 = row.val_f1,
          val_map = row.val_map }
-      core.save_model(job.handle, folder .. "/best.safetensors", { aux = true })
-   end
+      end
    run_folder.append_metrics(folder, row)
    state.text = trainer.row_text(row, wanted, improved)
    job.bar:line(state.text)
@@ -307,7 +350,7 @@ local function one_epoch(job, state, folder)
    elseif epoch == wanted then
       state.stopped = "done"
    end
-   save_state(job, state, folder)
+   checkpoint(job, state, folder, improved)
 end
 
 -- The network holds the best epoch's values again; where its values first came from stays as it was.
@@ -378,6 +421,10 @@ local function train(job, state, folder)
    while not state.stopped do
       local ok, failure = pcall(one_epoch, job, state, folder)
       if not ok then
+         local written, trouble = pcall(flush, state, folder)
+         if not written then
+            progress.line(tostring(trouble))
+         end
          if core.is_error(failure) and failure.kind == "interrupt" then
             state.stopped = "interrupt"
             progress.line("stopped after the step; the last checkpoint is whole")
@@ -456,7 +503,8 @@ function fit.fit(net, d, options)
    job.augment = data.augment(job.options.augment, WHO)
    job.options.steps, job.options.batch_size = job.steps, job.batch_size
    job.fields = trainer.options(job.options, WHO, job.steps_per_epoch)
-   local state = { epoch = 0, rows = {}, worse = 0, seconds = 0, frozen_before = (job.handle:digest(true)) }
+   local state = { epoch = 0, rows = {}, worse = 0, seconds = 0, next_save = 0, held = {},
+      frozen_before = (job.handle:digest(true)) }
    job.trainer = core.trainer(job.handle, job.fields)
    local files = folder
    local saved, path

@@ -89,6 +89,39 @@ static void digest(struct training *t, const char *file, char hex[65]) {
     gr_weights_free(weights);
 }
 
+/* What is held in memory is that moment's, whatever happens before it is written; every failed allocation on
+ * the way is survived. */
+static void a_checkpoint_can_wait_in_memory(void **state) {
+    char then[65], written[65];
+    struct gr_progress progress = {.best = NAN, .epoch = 2};
+    struct training t = start(GR_ADAM, 1);
+    struct gr_weights *held = NULL, *read;
+    (void)state;
+    step(&t);
+    digest(&t, path, then);
+    long failures = 0;
+    for (;; failures++) {
+        size_t blocks = gr_memory().blocks;
+        gr_memory_fail(failures + 1, false);
+        int status = gr_checkpoint_hold(&held, t.trainer, &progress);
+        gr_memory_fail(0, false);
+        if (!status)
+            break;
+        assert_null(held);
+        assert_int_equal(gr_memory().blocks, blocks);
+    }
+    assert_true(failures > 10);
+    for (int i = 0; i < 3; i++)
+        step(&t);
+    WORKS(gr_weights_write(held, path));
+    gr_weights_free(held);
+    WORKS(gr_weights_read(&read, path));
+    WORKS(gr_weights_digest(read, written));
+    gr_weights_free(read);
+    assert_string_equal(then, written);
+    end(&t);
+}
+
 static void check_resume(enum gr_optimizer_kind kind) {
     char whole[65], resumed[65];
     struct gr_progress progress = {.epoch = 3, .batch = 2, .best = 0.1 + 0.2, .best_epoch = 2}, back;
@@ -242,8 +275,11 @@ static void test_snapshot(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_resume),   cmocka_unit_test(test_is_a_model),
-        cmocka_unit_test(test_refusals), cmocka_unit_test(test_saving_fails),
+        cmocka_unit_test(a_checkpoint_can_wait_in_memory),
+        cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_is_a_model),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_saving_fails),
         cmocka_unit_test(test_snapshot),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
