@@ -44,7 +44,7 @@ size_t gr_convolution_scratch(enum gr_convolution_kernel kernel, const struct gr
     return most * sizeof(float);
 }
 
-bool gr_convolution_streams(enum gr_convolution_kernel kernel, const struct gr_convolution *conv) {
+bool gr_convolution_takes_norms(enum gr_convolution_kernel kernel, const struct gr_convolution *conv) {
     return kernels[kernel]->partials(conv, 1) > 0;
 }
 

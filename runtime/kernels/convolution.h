@@ -47,7 +47,7 @@ size_t gr_convolution_scratch(enum gr_convolution_kernel kernel, const struct gr
 
 /* Whether a kernel takes prologues and gives statistics; and, then, how many partial sums (norm.h) a forward
  * pass over exactly `n` photos makes. */
-bool gr_convolution_streams(enum gr_convolution_kernel kernel, const struct gr_convolution *conv);
+bool gr_convolution_takes_norms(enum gr_convolution_kernel kernel, const struct gr_convolution *conv);
 int64_t gr_convolution_partials(enum gr_convolution_kernel kernel, const struct gr_convolution *conv, int n);
 
 /* y[n,oh,ow,k] = epilogue(conv(prologue(x[n,h,w,c]))). prologue may be NULL. */

@@ -78,7 +78,7 @@ struct product {
     const float *x, *w;
     float *y;
     int y_rows, y_columns; /* of the photo that is written */
-    bool accumulate;
+    bool accumulate, stream;
     const struct gr_prologue *prologue;
     const struct gr_epilogue *epilogue;
     enum gr_activation activation; /* that the tiles apply */
@@ -154,6 +154,7 @@ static void panel_product(const struct product *p, const struct gr_lines_view *v
                         .x_column = v->x_tap,
                         .x_step = 1,
                         .accumulate = p->accumulate,
+                        .stream = p->stream,
                         .activation = p->activation};
     t.w = p->w + group * (int64_t)gr_segment_floats(taps, p->inner, p->outer, 1) +
           gr_segment_panel(taps, p->inner, p->outer, panel, &memory);
@@ -201,10 +202,16 @@ static void product_chunk(void *context, int64_t chunk, int worker) {
         for (int i = first; i < last; i++)
             panel_product(p, &v, &pixels, i / p->panels, i % p->panels, statistics, from == 0);
     }
+    if (p->stream)
+        gr_tile_kernels()->streamed();
 }
 
 static void run(struct product *p) {
+    int c = p->outer * p->groups;
+    bool whole = p->rows.out_step == 1 && p->columns.out_step == 1;
     cut(p);
+    p->stream = whole && !p->accumulate && p->groups == 1 &&
+                gr_streams((int64_t)p->n * p->y_rows * p->y_columns * c, c, p->y);
     gr_parallel(gr_lines_chunks(&p->lines) * p->pieces, product_chunk, p);
 }
 

@@ -35,12 +35,12 @@ static bool fits(const struct gr_convolution *conv) {
  * in. */
 struct tiling {
     int rows, columns; /* tiles of a photo */
-    int64_t all;
+    int64_t photos, all;
     int batch;
 };
 
 static struct tiling tiling_of(int n, int h, int w, int c, int k) {
-    struct tiling t = {.rows = (h + SIDE - 1) / SIDE, .columns = (w + SIDE - 1) / SIDE};
+    struct tiling t = {.photos = n, .rows = (h + SIDE - 1) / SIDE, .columns = (w + SIDE - 1) / SIDE};
     t.all = (int64_t)n * t.rows * t.columns;
     int64_t batch = BATCH_FLOATS / (POINTS * ((int64_t)c + k));
     batch = batch < LEAST_TILES ? LEAST_TILES : batch;
@@ -119,7 +119,7 @@ struct pass {
     const struct gr_prologue *prologue;
     const struct gr_epilogue *epilogue;
     float *y;
-    bool accumulate;
+    bool accumulate, stream;
     float *v, *m, *u; /* u: one piece a worker */
     int64_t v_plane, m_plane;
     size_t u_floats;
@@ -204,10 +204,10 @@ static void output_chunk(void *context, int64_t chunk, int worker) {
         int rows = p->oh - at.row < SIDE ? p->oh - at.row : SIDE;
         int columns = p->ow - at.column < SIDE ? p->ow - at.column : SIDE;
         int64_t photo = at.photo * p->oh * p->ow * p->outer;
-        gr_winograd_kernels()->output(p->oh, p->ow, p->outer, at.row, at.column, p->m + (int64_t)i * p->outer,
-                                      p->m_plane, p->epilogue, residual ? residual + photo : NULL,
-                                      p->accumulate, p->y + photo,
-                                      statistics ? statistics + GR_STATISTICS_HEAD : NULL, i == first);
+        gr_winograd_kernels()->output(
+            p->oh, p->ow, p->outer, at.row, at.column, p->m + (int64_t)i * p->outer, p->m_plane, p->epilogue,
+            residual ? residual + photo : NULL, p->accumulate, p->y + photo,
+            statistics ? statistics + GR_STATISTICS_HEAD : NULL, i == first, p->stream);
         pixels += rows * columns;
     }
     if (statistics)
@@ -217,6 +217,7 @@ static void output_chunk(void *context, int64_t chunk, int worker) {
 static void run(struct pass *p, float *scratch) {
     enum { CHUNKS = 16 };
     int panels = (int)gr_pieces(p->outer, width_of());
+    p->stream = !p->accumulate && gr_streams(p->tiling.photos * p->oh * p->ow * p->outer, p->outer, p->y);
     p->v_plane = plane_floats(p->tiling.batch, p->inner);
     p->m_plane = plane_floats(p->tiling.batch, p->outer);
     p->u_floats = u_floats_of(p->inner);

@@ -182,13 +182,15 @@ struct gr_tile {
     float *
         statistics; /* NULL, or the panel's pivots; sums and squares lie one and two statistics_step behind */
     int64_t statistics_step;
-    bool first; /* the chunk's first tile: sets pivots and sums */
+    bool first;  /* the chunk's first tile: sets pivots and sums */
+    bool stream; /* y goes past the caches (see gr_streams); streamed() after the last tile of a chunk */
 };
 
 struct gr_tile_kernels {
     int lanes; /* floats in a vector */
     int width; /* channels of a whole tile: some vectors of them, at most GR_TILE_VECTORS */
     void (*product)(const struct gr_tile *tile);
+    void (*streamed)(void);
     /* y = f(x * scale[c] + shift[c]) for channels first..first+count-1 of `pixels` pixels of c channels. */
     void (*prologue)(int64_t pixels, int c, int first, int count, const float *x,
                      const struct gr_prologue *prologue, float *y);
@@ -208,7 +210,7 @@ struct gr_winograd_kernels {
      * the photo. statistics: NULL, or a chunk's pivots, as in struct gr_tile. */
     void (*output)(int h, int w, int k, int row, int column, const float *planes, int64_t plane,
                    const struct gr_epilogue *epilogue, const float *residual, bool accumulate, float *y,
-                   float *statistics, bool first);
+                   float *statistics, bool first, bool stream);
     /* u[j][c][k] = (G g G^T)[row][j] for j < 6, for `inner` rows of `width` filters g[c][tap][k]; u's planes
      * are `plane` floats apart. */
     void (*filter)(int inner, int width, int row, const float *g, float *u, int64_t plane);

@@ -45,7 +45,10 @@ GR_ALWAYS void store(const struct gr_tile *t, int vectors, enum gr_activation f,
                 y += gr_load_upto(t->bias + v * GR_W, rest);
             if (t->residual[0])
                 y += gr_load_upto(t->residual[r] + v * GR_W, rest);
-            gr_store_upto(t->y[r] + v * GR_W, gr_activate(f, t->a, y), rest);
+            if (t->stream && rest >= GR_W)
+                gr_stream(t->y[r] + v * GR_W, gr_activate(f, t->a, y));
+            else
+                gr_store_upto(t->y[r] + v * GR_W, gr_activate(f, t->a, y), rest);
             sums[r][v] = y;
         }
     }
@@ -140,6 +143,10 @@ static void product(const struct gr_tile *t) {
     }
 }
 
+static void streamed(void) {
+    gr_stream_end();
+}
+
 GR_ALWAYS void prologue_loop(enum gr_activation f, int64_t pixels, int c, int first, int count,
                              const float *x, const struct gr_prologue *p, float *y) {
     const float *scale = p->scale + first, *shift = p->shift + first;
@@ -174,5 +181,6 @@ const struct gr_tile_kernels GR_SIMD_SYMBOL(gr_tile_kernels) = {
     .lanes = GR_W,
     .width = VECTORS * GR_W,
     .product = product,
+    .streamed = streamed,
     .prologue = prologue,
 };

@@ -155,7 +155,7 @@ struct sums {
 
 GR_ALWAYS void output_tile(int h, int w, int k, int row, int column, const float *planes, int64_t plane,
                            const struct gr_epilogue *e, const float *residual, bool accumulate, float *y,
-                           enum gr_activation f, float *statistics, bool first) {
+                           enum gr_activation f, float *statistics, bool first, bool stream) {
     int rows = h - row < 4 ? h - row : 4, columns = w - column < 4 ? w - column : 4;
     const float *bias = e ? e->bias : NULL;
     for (int lane = 0; lane < k; lane += GR_W) {
@@ -185,7 +185,7 @@ GR_ALWAYS void output_tile(int h, int w, int k, int row, int column, const float
                     s.sum += difference;
                     s.squares += difference * difference;
                 }
-                gr_store(y + at, gr_activate(f, e ? e->a : 0, value));
+                gr_put(y + at, gr_activate(f, e ? e->a : 0, value), stream);
             }
         }
         if (statistics) {
@@ -199,9 +199,9 @@ GR_ALWAYS void output_tile(int h, int w, int k, int row, int column, const float
 
 static void output(int h, int w, int k, int row, int column, const float *planes, int64_t plane,
                    const struct gr_epilogue *e, const float *residual, bool accumulate, float *y,
-                   float *statistics, bool first) {
+                   float *statistics, bool first, bool stream) {
 #define TILE(f, statistics)                                                                                  \
-    output_tile(h, w, k, row, column, planes, plane, e, residual, accumulate, y, f, statistics, first)
+    output_tile(h, w, k, row, column, planes, plane, e, residual, accumulate, y, f, statistics, first, stream)
     switch (e ? e->activation : GR_IDENTITY) {
     case GR_RELU:
         TILE(GR_RELU, NULL);
@@ -219,6 +219,8 @@ static void output(int h, int w, int k, int row, int column, const float *planes
             TILE(GR_IDENTITY, NULL);
     }
 #undef TILE
+    if (stream)
+        gr_stream_end();
 }
 
 static const float G[6][3] = {

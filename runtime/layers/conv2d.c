@@ -125,7 +125,7 @@ static void conv2d_needs(const struct gr_layer *layer, const struct gr_geometry 
     out->keep = want->param_gradient ? GR_KEEP_INPUTS : GR_KEEP_NOTHING;
     out->scratch = gr_convolution_scratch(kernel, &conv, geometry->n);
     out->packed = gr_convolution_packed(kernel, &conv);
-    out->streams = gr_convolution_streams(kernel, &conv);
+    out->takes_norms = gr_convolution_takes_norms(kernel, &conv);
 }
 
 static void conv2d_pack(const struct gr_layer *layer, const struct gr_geometry *geometry, int kernel,

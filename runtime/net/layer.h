@@ -104,12 +104,12 @@ enum gr_keep { GR_KEEP_NOTHING = 0, GR_KEEP_INPUTS = 1, GR_KEEP_OUTPUT = 2 };
 
 /* Memory that a step needs. */
 struct gr_needs {
-    unsigned keep;   /* enum gr_keep bits: what backward reads of the forward pass */
-    size_t saved;    /* bytes kept from forward to backward (arg max, masks, batch statistics) */
-    size_t scratch;  /* bytes that forward or backward may overwrite */
-    size_t packed;   /* floats of the packed copy of its weights */
-    bool streams;    /* the kernel can apply a prologue to input 0 and take statistics of its output */
-    bool statistics; /* forward wants statistics of input 0 over the batch */
+    unsigned keep;    /* enum gr_keep bits: what backward reads of the forward pass */
+    size_t saved;     /* bytes kept from forward to backward (arg max, masks, batch statistics) */
+    size_t scratch;   /* bytes that forward or backward may overwrite */
+    size_t packed;    /* floats of the packed copy of its weights */
+    bool takes_norms; /* the kernel can apply a prologue to input 0 and take statistics of its output */
+    bool statistics;  /* forward wants statistics of input 0 over the batch */
 };
 
 /* What forward and backward receive: pointers only; nothing is allocated in them. */
@@ -125,7 +125,7 @@ struct gr_pass {
     const struct gr_epilogue *
         epilogue; /* for kinds with GR_TRAIT_EPILOGUE; its bias is the layer's own (folded), NULL for norms */
     const struct gr_prologue
-        *prologue;    /* with needs.streams: applied to x[0] in both directions; NULL: none */
+        *prologue;    /* with needs.takes_norms: applied to x[0] in both directions; NULL: none */
     int64_t partials; /* partial sums of x[0] (kernels/norm.h); 0: none were taken */
     const float *statistics;
     void *saved, *scratch;
@@ -182,7 +182,7 @@ struct gr_layer_kind {
     void (*needs)(const struct gr_layer *layer, const struct gr_geometry *geometry,
                   const struct gr_want *want, int kernel, struct gr_needs *out);
 
-    /* With needs.streams: how many partial sums the statistics of n photos take. */
+    /* With needs.takes_norms: how many partial sums the statistics of n photos take. */
     int64_t (*partials)(const struct gr_layer *layer, const struct gr_geometry *geometry, int kernel, int n);
 
     /* Packs the weights, multiplied by scale[out channel] unless NULL. NULL function: nothing to pack. */

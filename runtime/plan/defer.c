@@ -14,7 +14,7 @@ static void take_statistics(struct gr_plan *plan, struct gr_step *norm) {
     if (!norm->needs.statistics || in->step == GR_NONE)
         return;
     const struct gr_step *maker = &plan->steps[in->step];
-    if (maker->needs.streams && !maker->norm && !maker->add && !maker->activation)
+    if (maker->needs.takes_norms && !maker->norm && !maker->add && !maker->activation)
         norm->statistics = in->step;
 }
 
@@ -29,7 +29,7 @@ static bool all_dress(const struct gr_plan *plan, int value) {
             return false;
         for (int j = 0; j < step->layer->input_count; j++)
             if (step->inputs[j] == value) {
-                if (j > 0 || !step->needs.streams)
+                if (j > 0 || !step->needs.takes_norms)
                     return false;
                 readers++;
             }

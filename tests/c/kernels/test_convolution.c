@@ -303,6 +303,13 @@ static void test_depthwise_large(void **state) {
     check(GR_CONV_DEPTHWISE, geometry(128, 129, 256, 256, 3, 2, 1, 1, 1, 256), 1, false);
 }
 
+/* Outputs so large that they are stored past the caches. */
+static void test_large(void **state) {
+    (void)state;
+    check(GR_CONV_SEGMENT, geometry(128, 129, 3, 256, 1, 1, 1, 0, 0, 1), 1, false);
+    check(GR_CONV_WINOGRAD, geometry(128, 129, 16, 256, 3, 1, 1, 1, 1, 1), 1, false);
+}
+
 static void test_winograd(void **state) {
     static const int channels[] = {16, 32, 48, 64, 80};
     (void)state;
@@ -390,12 +397,12 @@ static void test_streams(void **state) {
             for (int a = 1; a < WIDTHS; a++) {
                 struct gr_convolution v = geometry(15, 16, widths[a], widths[a], kernel, stride, 1,
                                                    kernel / 2, kernel / 2, widths[a]);
-                assert_true(gr_convolution_streams(GR_CONV_DEPTHWISE, &v));
+                assert_true(gr_convolution_takes_norms(GR_CONV_DEPTHWISE, &v));
                 check_streams(GR_CONV_DEPTHWISE, v, 3, 50);
             }
     check_streams(GR_CONV_DEPTHWISE, geometry(56, 57, 72, 72, 3, 1, 1, 1, 1, 72), 4, 3);
     struct gr_convolution wide = geometry(15, 15, 16, 16, 7, 1, 1, 3, 3, 16);
-    assert_false(gr_convolution_streams(GR_CONV_DEPTHWISE, &wide));
+    assert_false(gr_convolution_takes_norms(GR_CONV_DEPTHWISE, &wide));
 }
 
 static void test_cost(void **state) {
@@ -422,6 +429,7 @@ static int group(void) {
         cmocka_unit_test(test_depthwise),
         cmocka_unit_test(test_depthwise_large),
         cmocka_unit_test(test_winograd),
+        cmocka_unit_test(test_large),
         cmocka_unit_test(test_streams),
         cmocka_unit_test(test_cost),
     };
