@@ -22,6 +22,7 @@ enum {
     BATCH_FLOATS = 5 << 18, /* of V and M in a batch of tiles */
     LEAST_TILES = 96,       /* in a batch: below, making U would be felt */
     TILES = 8,              /* transformed by a chunk */
+    BLOCK = 128,            /* inner channels whose taps and U stay in the second cache */
     UNIT = 24,              /* batches are multiples of it: of TILES and of a tile's rows */
 };
 
@@ -122,14 +123,14 @@ struct pass {
     bool accumulate, stream;
     float *v, *m, *u; /* u: one piece a worker */
     int64_t v_plane, m_plane;
-    size_t u_floats;
     int64_t first;   /* tile of the batch in work */
     int count;       /* tiles of the batch */
     int run, splits; /* the batch's tiles in a chunk of products */
+    int rows_each;   /* rows of the grid of points in a chunk of products */
 };
 
-static size_t u_floats_of(int inner) {
-    return (size_t)6 * (size_t)inner * (size_t)width_of();
+static size_t u_floats(void) {
+    return (size_t)6 * BLOCK * (size_t)width_of();
 }
 
 /* Where a tile's photo and window begin. */
@@ -166,27 +167,33 @@ static void set_rows(struct gr_tile *tile, int count, const float *x, int64_t x_
     }
 }
 
-/* One panel of outer channels, one row of the grid of points, a run of tiles. */
+/* One panel of outer channels, some rows of the grid of points, a run of tiles. Inner channels are taken in
+ * blocks, so that the taps are read from far away once for all of the rows. */
 static void product_chunk(void *context, int64_t chunk, int worker) {
     const struct pass *p = context;
-    int64_t panel = chunk / (6 * p->splits);
-    int row = (int)(chunk / p->splits % 6), from = (int)(chunk % p->splits) * p->run;
-    int to = from + p->run < p->count ? from + p->run : p->count;
-    int first = (int)panel * width_of(), width = panel_width(p->outer, first);
-    int64_t u_plane = (int64_t)p->inner * width;
-    float *u = p->u + (size_t)worker * p->u_floats;
-    struct gr_tile tile = {
-        .width = width, .rows = 1, .columns = 1, .length = p->inner, .x_step = 1, .w_step = width};
+    int groups = 6 / p->rows_each, first_row = (int)(chunk / p->splits % groups) * p->rows_each;
+    int from = (int)(chunk % p->splits) * p->run, to = from + p->run < p->count ? from + p->run : p->count;
+    int first = (int)(chunk / p->splits / groups) * width_of(), width = panel_width(p->outer, first);
+    float *u = p->u + (size_t)worker * u_floats();
+    struct gr_tile tile = {.width = width, .rows = 1, .columns = 1, .x_step = 1, .w_step = width};
 
-    gr_winograd_kernels()->filter(p->inner, width, row, p->g + (int64_t)p->inner * 9 * first, u, u_plane);
-    for (int j = 0; j < 6; j++) {
-        const float *v = p->v + (6 * row + j) * p->v_plane;
-        float *m = p->m + (6 * row + j) * p->m_plane + first;
-        tile.w = u + j * u_plane;
-        for (int i = from; i < to; i += GR_TILE_ROWS) {
-            set_rows(&tile, to - i < GR_TILE_ROWS ? to - i : GR_TILE_ROWS, v + (int64_t)i * p->inner,
-                     p->inner, m + (int64_t)i * p->outer, p->outer);
-            gr_tile_kernels()->product(&tile);
+    for (int c = 0; c < p->inner; c += BLOCK) {
+        const float *g = p->g + (int64_t)p->inner * 9 * first + (int64_t)c * 9 * width;
+        tile.length = p->inner - c < BLOCK ? p->inner - c : BLOCK;
+        tile.accumulate = c > 0;
+        int64_t u_plane = (int64_t)tile.length * width;
+        for (int row = first_row; row < first_row + p->rows_each; row++) {
+            gr_winograd_kernels()->filter(tile.length, width, row, g, u, u_plane);
+            for (int j = 0; j < 6; j++) {
+                const float *v = p->v + (6 * row + j) * p->v_plane + c;
+                float *m = p->m + (6 * row + j) * p->m_plane + first;
+                tile.w = u + j * u_plane;
+                for (int i = from; i < to; i += GR_TILE_ROWS) {
+                    set_rows(&tile, to - i < GR_TILE_ROWS ? to - i : GR_TILE_ROWS, v + (int64_t)i * p->inner,
+                             p->inner, m + (int64_t)i * p->outer, p->outer);
+                    gr_tile_kernels()->product(&tile);
+                }
+            }
         }
     }
 }
@@ -215,24 +222,25 @@ static void output_chunk(void *context, int64_t chunk, int worker) {
 }
 
 static void run(struct pass *p, float *scratch) {
-    enum { CHUNKS = 16 };
+    enum { CHUNKS = 8 };
     int panels = (int)gr_pieces(p->outer, width_of());
     p->stream = !p->accumulate && gr_streams(p->tiling.photos * p->oh * p->ow * p->outer, p->outer, p->y);
+    p->rows_each = panels >= 8 ? 6 : panels >= 4 ? 3 : 1;
     p->v_plane = plane_floats(p->tiling.batch, p->inner);
     p->m_plane = plane_floats(p->tiling.batch, p->outer);
-    p->u_floats = u_floats_of(p->inner);
     p->v = scratch;
     p->m = p->v + POINTS * p->v_plane;
     p->u = p->m + POINTS * p->m_plane;
     for (p->first = 0; p->first < p->tiling.all; p->first += p->count) {
         int64_t rest = p->tiling.all - p->first;
         p->count = rest < p->tiling.batch ? (int)rest : p->tiling.batch;
-        int splits = (int)gr_pieces(CHUNKS, 6 * panels), most = (int)gr_pieces(p->count, 2 * GR_TILE_ROWS);
+        int splits = (int)gr_pieces(CHUNKS, 6 / p->rows_each * panels),
+            most = (int)gr_pieces(p->count, 2 * GR_TILE_ROWS);
         splits = splits < most ? splits : most;
         p->run = (int)(gr_pieces(gr_pieces(p->count, splits), GR_TILE_ROWS) * GR_TILE_ROWS);
         p->splits = (int)gr_pieces(p->count, p->run);
         gr_parallel(gr_pieces(p->count, TILES), input_chunk, p);
-        gr_parallel((int64_t)panels * 6 * p->splits, product_chunk, p);
+        gr_parallel((int64_t)panels * (6 / p->rows_each) * p->splits, product_chunk, p);
         gr_parallel(gr_pieces(p->count, TILES), output_chunk, p);
     }
 }
@@ -377,7 +385,7 @@ static void backward_weights(const struct gr_convolution *conv, int n, const flo
 
 static size_t pass_floats(int n, int h, int w, int inner, int outer) {
     struct tiling t = tiling_of(n, h, w, inner, outer);
-    size_t product = u_floats_of(inner), gradient = du_floats();
+    size_t product = u_floats(), gradient = du_floats();
     return (size_t)(POINTS * (plane_floats(t.batch, inner) + plane_floats(t.batch, outer))) +
            (size_t)gr_threads() * (product > gradient ? product : gradient);
 }
