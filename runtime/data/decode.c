@@ -86,6 +86,22 @@ static void lay_over_white(const uint8_t *rgba, uint8_t *rgb, size_t pixels) {
                 (uint8_t)((rgba[4 * i + c] * rgba[4 * i + 3] + 255 * (255 - rgba[4 * i + 3]) + 127) / 255);
 }
 
+/* The decoder's RGB pixels become the image's: the block moves down over its size, so that there is one copy
+ * of a large photo. */
+static void take_over(struct gr_image *out, uint8_t *pixels, int w, int h) {
+    uint8_t *block = pixels - GR_ALIGNMENT;
+    memmove(block, pixels, (size_t)w * (size_t)h * 3);
+    *out = (struct gr_image){.w = w, .h = h, .channels = 3, .pixels = block};
+}
+
+static int flatten(struct gr_image *out, uint8_t *rgba, int w, int h) {
+    int status = gr_image_create(out, w, h);
+    if (!status)
+        lay_over_white(rgba, out->pixels, (size_t)w * (size_t)h);
+    decoder_free(rgba);
+    return status;
+}
+
 int gr_decode_damaged(const struct gr_image_info *info) {
     return gr_fail(GR_ERROR_FILE, "the %s data is damaged, or of a kind that is not read",
                    info->format == GR_IMAGE_PNG ? "PNG" : "JPEG");
@@ -93,7 +109,7 @@ int gr_decode_damaged(const struct gr_image_info *info) {
 
 int gr_decode_stb(struct gr_image *out, const void *bytes, size_t size, const struct gr_image_info *info) {
     int w = 0, h = 0, stored = 0, wanted = info->alpha ? 4 : 3;
-    GR_TRY(gr_image_create(out, info->w, info->h));
+    *out = (struct gr_image){0};
     budget.left = honest_budget(size, info);
     budget.over = budget.starved = false;
     uint8_t *pixels = stbi_load_from_memory(bytes, (int)size, &w, &h, &stored, wanted);
@@ -108,14 +124,14 @@ int gr_decode_stb(struct gr_image *out, const void *bytes, size_t size, const st
     else if (w != info->w || h != info->h)
         status = gr_fail(GR_ERROR_FILE, "is damaged: it says %dx%d pixels and holds %dx%d", info->w, info->h,
                          w, h);
-    else if (wanted == 4)
-        lay_over_white(pixels, out->pixels, (size_t)w * (size_t)h);
-    else
-        memcpy(out->pixels, pixels, (size_t)w * (size_t)h * 3);
-    decoder_free(pixels);
-    if (status)
-        gr_image_free(out);
-    return status;
+    if (status) {
+        decoder_free(pixels);
+        return status;
+    }
+    if (wanted == 4)
+        return flatten(out, pixels, w, h);
+    take_over(out, pixels, w, h);
+    return GR_OK;
 }
 
 int gr_decode(struct gr_image *out, const void *bytes, size_t size, const struct gr_image_info *info,

@@ -87,7 +87,7 @@ static int load(struct gr_loader *loader, struct gr_photo_cache *cache, int64_t 
     struct gr_photo photo = {0};
     GR_TRY(prepare(loader->set->data, sample, &photo, input, preprocessing, augment));
     int status = gr_photo_finish(&photo, input, preprocessing, augment, &view, x);
-    if (status)
+    if (status || loader->options.once)
         gr_photo_free(&photo);
     else
         gr_keep_offer(cache, sample, &photo);

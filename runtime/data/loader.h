@@ -40,6 +40,7 @@ struct gr_loader_options {
     const struct gr_rows *rows; /* NULL: photos; else batch->x is [n, floats], the rows of `view`: no photo is
                                    decoded, and there is no augmentation */
     int64_t skip;               /* batches to leave out at the start: resuming inside an epoch */
+    bool once; /* decoded photos are not kept in memory for later passes: there is none that reads them */
 };
 
 struct gr_batch {

@@ -109,6 +109,27 @@ static void same_bits(void **state) {
     }
 }
 
+/* A pass that says that none comes after it leaves no photo in memory, and takes those that are there. */
+static void read_once(void **state) {
+    struct gr_loader_options options = standard(NULL);
+    char usual[65], once[65];
+    (void)state;
+    gr_data_forget(data);
+    options.once = true;
+    epoch(&options, once);
+    assert_int_equal(gr_data_kept(data, NULL), 0);
+    options.once = false;
+    epoch(&options, usual);
+    assert_string_equal(usual, once);
+    size_t kept = gr_data_kept(data, NULL);
+    assert_true(kept > 0);
+    options.once = true;
+    epoch(&options, once);
+    assert_string_equal(usual, once);
+    assert_int_equal(gr_data_kept(data, NULL), kept);
+    gr_data_forget(data);
+}
+
 /* Photos that are in memory are not read again: other epochs and views come from there, with the bits that
  * decoding gives. */
 static void decoded_once(void **state) {
@@ -445,6 +466,7 @@ int main(void) {
 #define EACH(test) cmocka_unit_test_setup_teardown(test, open_data, close_data)
     const struct CMUnitTest tests[] = {
         EACH(same_bits),
+        EACH(read_once),
         EACH(decoded_once),
         EACH(views_are_the_same_in_every_epoch),
         EACH(targets_and_order),
