@@ -56,6 +56,8 @@ static int check_request(const struct gr_network *net, const struct gr_plan_requ
     struct gr_shape in = request->input;
     if (request->capacity < 1)
         return gr_fail(GR_ERROR_OPTION, "batch size must be at least 1, got %d", request->capacity);
+    if (request->update && !request->training)
+        return gr_fail(GR_ERROR_OPTION, "only a training plan has gradients to update by");
     if (request->inputs && (request->input_count < 1 || request->input_gradient))
         return gr_fail(GR_ERROR_OPTION,
                        "a plan with given inputs needs at least one, and has no gradient for the photo");
@@ -110,6 +112,7 @@ static void free_step(struct gr_step *step) {
     gr_free(step->gx);
     gr_free(step->accumulate);
     gr_free(step->gp);
+    gr_free(step->gradients);
 }
 
 void gr_plan_free(struct gr_plan *plan) {
@@ -117,7 +120,7 @@ void gr_plan_free(struct gr_plan *plan) {
         return;
     for (int i = 0; plan->steps && i < plan->step_count; i++)
         free_step(&plan->steps[i]);
-    for (int i = 0; plan->gradients && i < plan->trained_count; i++)
+    for (int i = 0; plan->gradients && !plan->request.update && i < plan->trained_count; i++)
         gr_free(plan->gradients[i]);
     gr_free(plan->steps);
     gr_free(plan->values);

@@ -54,6 +54,10 @@ struct gr_step {
     int partials;   /* buffer of the statistics that this step takes of its output, or GR_NONE */
     bool deferred;  /* its output is never stored: who reads it applies scale and shift */
     int saved, scratch_forward, scratch_backward; /* buffers, or GR_NONE */
+    bool transient;                      /* its weights are packed anew in each pass, into the next two */
+    int packed_forward, packed_backward; /* buffers, or GR_NONE */
+    int *gradients;    /* buffers of the parameters' gradients; NULL: they stay outside the arena */
+    int first_trained; /* its place in plan->trained */
 
     /* ready to run */
     float *packed;
@@ -98,7 +102,7 @@ struct gr_plan {
     int output_count;
     char *arena;
     size_t arena_bytes;
-    size_t held_bytes; /* packed weights, folded vectors, gradients */
+    size_t held_bytes; /* outside the arena: packed weights that stay, folded vectors, gradients */
     struct gr_param **trained;
     struct gr_layer **trained_layers;
     float **gradients; /* one a trained parameter */

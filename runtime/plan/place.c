@@ -165,10 +165,42 @@ static void keep_prologues(struct gr_plan *plan) {
     }
 }
 
+/* Packed weights that live only while their step runs. */
+static int place_packed(struct gr_plan *plan, struct gr_step *step, int now, int then) {
+    size_t bytes;
+    step->transient = step->needs.packed && (plan->request.lean || step->want.param_gradient);
+    if (!step->transient)
+        return GR_OK;
+    if (!gr_size_multiply(step->needs.packed, sizeof(float), &bytes))
+        return gr_fail(GR_ERROR_LIMIT, "%s: the plan does not fit the address space", plan->net->name);
+    GR_TRY(add_buffer(plan, bytes, now, now, &step->packed_forward));
+    if (step->backward && step->want.input_gradient)
+        GR_TRY(add_buffer(plan, bytes, then, then, &step->packed_backward));
+    return GR_OK;
+}
+
+/* Gradients that are used up as soon as they are there. */
+static int place_used_up(struct gr_plan *plan, struct gr_step *step, int then) {
+    const struct gr_layer *layer = step->layer;
+    if (!plan->request.update || !step->want.param_gradient)
+        return GR_OK;
+    step->gradients = gr_calloc((size_t)layer->param_count, sizeof *step->gradients);
+    if (!step->gradients)
+        return GR_ERROR_MEMORY;
+    for (int p = 0; p < layer->param_count; p++) {
+        step->gradients[p] = GR_NONE;
+        if (!layer->params[p].buffer)
+            GR_TRY(
+                add_buffer(plan, gr_tensor_bytes(&layer->params[p].tensor), then, then, &step->gradients[p]));
+    }
+    return GR_OK;
+}
+
 static int place_step_memory(struct gr_plan *plan) {
     for (int i = 0; i < plan->step_count; i++) {
         struct gr_step *step = &plan->steps[i];
         step->saved = step->scratch_forward = step->scratch_backward = GR_NONE;
+        step->packed_forward = step->packed_backward = GR_NONE;
         if (step->dropped)
             continue;
         int now = forward_time(i), then = step->backward ? backward_time(plan, i) : now;
@@ -176,6 +208,8 @@ static int place_step_memory(struct gr_plan *plan) {
             GR_TRY(add_buffer(plan, step->needs.saved, now, then, &step->saved));
         if (step->statistics != GR_NONE)
             GR_TRY(place_partials(plan, step, i));
+        GR_TRY(place_packed(plan, step, now, then));
+        GR_TRY(place_used_up(plan, step, then));
         if (!step->needs.scratch)
             continue;
         GR_TRY(add_buffer(plan, step->needs.scratch, now, now, &step->scratch_forward));

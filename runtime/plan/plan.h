@@ -3,13 +3,18 @@
  *
  * Compiling runs the passes slice, fold, fuse, choose, place (one file each); running a plan allocates
  * nothing, looks nothing up and decides nothing. A plan reads the network's parameters in file layout and
- * keeps packed copies, made anew when a parameter's version has grown. */
+ * packs copies of them: kept, and made anew when a parameter's version has grown, or made in each pass. */
 #ifndef GRAFT_PLAN_PLAN_H
 #define GRAFT_PLAN_PLAN_H
 
 #include "net/network.h"
 
 struct gr_plan;
+
+/* Called in the backward pass when all gradients of a layer are there and nothing needs its parameters any
+ * more, once for each of them; `trained` is its place in gr_plan_trained. It may change the parameter. A
+ * status other than 0 ends the pass with that status. */
+typedef int gr_plan_update(void *payload, int trained);
 
 struct gr_plan_request {
     int capacity;                    /* photos a batch holds at most */
@@ -21,8 +26,15 @@ struct gr_plan_request {
     struct gr_layer *const *inputs; /* layers whose outputs the caller gives (kept from an earlier pass): what
                                        they read does not run. NULL: the photo is given */
     int input_count;
-    bool input_gradient; /* gradient with respect to the photo as well */
-    bool reference;      /* no folding, no fusing: the oracle that tests compare with */
+    bool input_gradient;    /* gradient with respect to the photo as well */
+    gr_plan_update *update; /* NULL: gradients are there until the next pass. Else they share memory, and each
+                               is there only while update is called for it */
+    void *update_payload;
+    bool reference; /* no folding, no fusing: the oracle that tests compare with */
+    bool
+        lean; /* weights are packed anew in each pass, into memory that activations use at other times: about
+                 as much less memory as the weights take, for the time of copying them once a batch. The same
+                 bits. What a training plan trains is always packed so, since its weights are new each time */
 };
 
 /* Compiles. The network must outlive the plan; changing its structure makes the plan stale (gr_plan_stale).
@@ -66,7 +78,8 @@ const float *gr_plan_output(const struct gr_plan *plan, int i);
 float *gr_plan_output_gradient(struct gr_plan *plan, int i);
 /* Gradients of all trainable parameters for the batch of the last forward pass. */
 int gr_plan_backward(struct gr_plan *plan);
-/* Gradient in file layout after backward; NULL when the parameter is not trained by this plan. */
+/* Gradient in file layout after backward (with request.update: in it); NULL when the parameter is not trained
+ * by this plan. */
 float *gr_plan_gradient(struct gr_plan *plan, const struct gr_param *param);
 /* The parameters that have a gradient, in network order. */
 int gr_plan_trained(const struct gr_plan *plan, struct gr_param *const **params,

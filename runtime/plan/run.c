@@ -25,7 +25,8 @@ static void *address(const struct gr_plan *plan, int buffer) {
 }
 
 static int bind_weights(struct gr_plan *plan, struct gr_step *step) {
-    if (step->needs.packed && !(step->packed = hold(plan, step->needs.packed, sizeof(float))))
+    if (step->needs.packed && !step->transient &&
+        !(step->packed = hold(plan, step->needs.packed, sizeof(float))))
         return GR_ERROR_MEMORY;
     if (step->norm) {
         size_t channels = (size_t)step->geometry.out.c;
@@ -82,7 +83,6 @@ static int bind_step(struct gr_plan *plan, struct gr_step *step) {
                                   .training = step->want.training,
                                   .x = step->x,
                                   .y = step->y,
-                                  .packed = step->packed,
                                   .epilogue = &step->epilogue,
                                   .prologue = step->prologue == GR_NONE ? NULL : &step->dress,
                                   .saved = address(plan, step->saved),
@@ -109,11 +109,14 @@ static int bind_gradients(struct gr_plan *plan) {
         return GR_ERROR_MEMORY;
     for (int i = 0; i < plan->step_count; i++) {
         struct gr_step *step = &plan->steps[i];
+        step->first_trained = plan->trained_count;
         for (int p = 0; !step->dropped && step->want.param_gradient && p < step->layer->param_count; p++) {
             struct gr_param *param = &step->layer->params[p];
             if (param->buffer)
                 continue;
-            step->gp[p] = hold(plan, (size_t)gr_tensor_count(&param->tensor), sizeof(float));
+            step->gp[p] = step->gradients
+                              ? address(plan, step->gradients[p])
+                              : hold(plan, (size_t)gr_tensor_count(&param->tensor), sizeof(float));
             if (!step->gp[p])
                 return GR_ERROR_MEMORY;
             plan->trained[plan->trained_count] = param;
@@ -138,7 +141,7 @@ static uint64_t versions(const struct gr_layer *layer) {
     return sum;
 }
 
-/* Makes packed weights and folded biases anew when a parameter changed. Versions only grow, so their sum
+/* Makes folded biases and packed weights anew when a parameter changed. Versions only grow, so their sum
  * tells. */
 static void refresh(struct gr_step *step) {
     const struct gr_layer *layer = step->layer;
@@ -157,6 +160,14 @@ static void refresh(struct gr_step *step) {
     if (step->packed)
         layer->kind->pack(layer, &step->geometry, step->kernel, step->scale, step->packed);
     step->packed_version = version;
+}
+
+/* Gives the step its packed weights for one pass; `buffer`: where, if they do not stay. */
+static void bind_packed(const struct gr_plan *plan, struct gr_step *step, int buffer) {
+    float *packed = step->transient ? address(plan, buffer) : step->packed;
+    if (step->transient && packed)
+        step->layer->kind->pack(step->layer, &step->geometry, step->kernel, step->scale, packed);
+    step->pass.packed = packed;
 }
 
 static void set_key(struct gr_step *step, const struct gr_stream *stream) {
@@ -197,6 +208,7 @@ int gr_plan_forward(struct gr_plan *plan, int n, const struct gr_stream *stream)
             continue;
         double began = gr_profile_begin(plan);
         refresh(step);
+        bind_packed(plan, step, step->packed_forward);
         step->pass.n = n;
         step->pass.y = step->y;
         step->pass.scratch = address(plan, step->scratch_forward);
@@ -239,6 +251,15 @@ static void backward_epilogue(struct gr_step *step, int64_t count) {
         memcpy(step->residual_gradient, step->gy, (size_t)count * sizeof(float));
 }
 
+/* The step's gradients are there, and everything that reads its parameters is done. */
+static int use_up(const struct gr_plan *plan, const struct gr_step *step) {
+    int trained = step->first_trained;
+    for (int p = 0; step->gradients && p < step->layer->param_count; p++)
+        if (step->gradients[p] != GR_NONE)
+            GR_TRY(plan->request.update(plan->request.update_payload, trained++));
+    return GR_OK;
+}
+
 int gr_plan_backward(struct gr_plan *plan) {
     if (!plan->batch)
         return gr_fail(GR_ERROR_OPTION, "%s: a backward pass needs a forward pass before it",
@@ -251,10 +272,12 @@ int gr_plan_backward(struct gr_plan *plan) {
         backward_epilogue(step, plan->batch * gr_shape_size(step->geometry.out));
         step->pass.y = step->needs.keep & GR_KEEP_OUTPUT ? step->y : NULL;
         step->pass.scratch = address(plan, step->scratch_backward);
+        bind_packed(plan, step, step->packed_backward);
         bool work = step->want.param_gradient || step->want.input_gradient ||
                     (step->layer->kind->traits & GR_TRAIT_EPILOGUE_BACKWARD);
         if (work && step->layer->kind->backward(&step->pass))
             return fail_in_step(plan, step);
+        GR_TRY(use_up(plan, step));
         gr_profile_end(plan, i, true, began);
     }
     plan->batch = 0;

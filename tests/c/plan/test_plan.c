@@ -313,6 +313,81 @@ static void packed_copies_follow_their_parameters(void **state) {
     gr_network_free(net);
 }
 
+/* Weights that are packed in each pass: the same bits, less memory, and changes are seen. */
+static void lean_plans_give_the_same_bits(void **state) {
+    (void)state;
+    struct gr_network *net = make_network();
+    struct gr_plan *usual = compile(net, (struct gr_plan_request){0});
+    struct gr_plan *lean = compile(net, (struct gr_plan_request){.lean = true});
+    assert_true(gr_plan_memory(lean) < gr_plan_memory(usual));
+    for (int run = 0; run < 3; run++) {
+        forward(usual, BATCH - run);
+        forward(lean, BATCH - run);
+        assert_memory_equal(gr_plan_output(usual, 0), gr_plan_output(lean, 0),
+                            (size_t)(BATCH - run) * CLASSES * sizeof(float));
+        for (int i = 0; i < net->layer_count; i++)
+            for (int p = 0; p < net->layers[i]->param_count; p++) {
+                struct gr_param *param = &net->layers[i]->params[p];
+                if (!param->buffer)
+                    gr_tensor_floats(&param->tensor)[0] += 0.25f;
+                gr_param_touch(param);
+            }
+    }
+    gr_plan_free(usual);
+    gr_plan_free(lean);
+    gr_network_free(net);
+}
+
+struct updates {
+    struct gr_plan *plan, *apart;
+    int calls, fail_at;
+};
+
+/* The gradient is the one that a plan with gradients of their own has; then it is taken away, and so is the
+ * parameter: nothing may read them after this. */
+static int compare_and_destroy(void *payload, int trained) {
+    struct updates *u = payload;
+    struct gr_param *const *own, *const *other;
+    struct gr_layer *const *layers;
+    if (u->calls++ == u->fail_at)
+        return GR_ERROR_USER;
+    assert_int_equal(gr_plan_trained(u->plan, &own, &layers), gr_plan_trained(u->apart, &other, &layers));
+    size_t bytes = gr_tensor_bytes(&own[trained]->tensor);
+    float *gradient = gr_plan_gradient(u->plan, own[trained]);
+    assert_memory_equal(gradient, gr_plan_gradient(u->apart, other[trained]), bytes);
+    memset(gradient, 0xff, bytes);
+    memset(gr_tensor_floats(&own[trained]->tensor), 0xff, bytes);
+    gr_param_touch(own[trained]);
+    return GR_OK;
+}
+
+static void gradients_can_be_used_up_at_once(void **state) {
+    (void)state;
+    for (int fails = 0; fails < 2; fails++) {
+        struct gr_network *nets[2] = {make_network(), make_network()};
+        struct updates updates = {.fail_at = fails ? 2 : -1};
+        struct gr_plan *plans[2];
+        plans[0] = updates.apart = compile(nets[0], (struct gr_plan_request){.training = true});
+        plans[1] = updates.plan = compile(nets[1], (struct gr_plan_request){.training = true,
+                                                                            .update = compare_and_destroy,
+                                                                            .update_payload = &updates});
+        assert_true(gr_plan_memory(plans[1]) < gr_plan_memory(plans[0]));
+        for (int i = 0; i < 2; i++) {
+            struct gr_param *const *params;
+            struct gr_layer *const *layers;
+            forward(plans[i], BATCH);
+            fill(gr_plan_output_gradient(plans[i], 0), BATCH * CLASSES, 2);
+            assert_int_equal(gr_plan_backward(plans[i]), i && fails ? GR_ERROR_USER : GR_OK);
+            if (i)
+                assert_int_equal(updates.calls, fails ? 3 : gr_plan_trained(plans[i], &params, &layers));
+        }
+        gr_plan_free(plans[0]);
+        gr_plan_free(plans[1]);
+        gr_network_free(nets[0]);
+        gr_network_free(nets[1]);
+    }
+}
+
 static void freezing_makes_a_plan_stale(void **state) {
     (void)state;
     struct gr_network *net = make_network();
@@ -551,6 +626,8 @@ int main(void) {
         cmocka_unit_test(planned_memory_is_what_the_allocator_saw),
         cmocka_unit_test(smaller_batches_run_the_same_plan),
         cmocka_unit_test(packed_copies_follow_their_parameters),
+        cmocka_unit_test(lean_plans_give_the_same_bits),
+        cmocka_unit_test(gradients_can_be_used_up_at_once),
         cmocka_unit_test(freezing_makes_a_plan_stale),
         cmocka_unit_test(any_output_can_be_wanted),
         cmocka_unit_test(training_can_start_where_the_frozen_part_ends),
