@@ -38,6 +38,7 @@ void gr_features_free(struct gr_features *features) {
 struct wanted {
     const struct gr_set *set;
     uint64_t view;
+    bool once; /* no other block is of these photos */
     char key[65];
 };
 
@@ -146,7 +147,7 @@ static int look_for(struct making *m, int i) {
 
 static int fill(struct making *m, const struct wanted *w, struct gr_feature_block *block) {
     const struct gr_features_options *o = m->options;
-    struct gr_frozen_view view = {w->view ? o->augment : NULL, o->seed, w->view};
+    struct gr_frozen_view view = {w->view ? o->augment : NULL, o->seed, w->view, w->once};
     struct gr_frozen_pass *pass = NULL;
     const struct gr_batch *batch;
     int64_t next = 0, *positions = gr_calloc((size_t)gr_frozen_batch(w->set), sizeof *positions);
@@ -262,7 +263,7 @@ static int make(struct making *m, const struct gr_features_part *parts, int part
     for (int i = 0; i < part_count; i++) {
         int views = parts[i].views;
         for (int v = views > 0; v <= views; v++)
-            m->wanted[next++] = (struct wanted){.set = parts[i].set, .view = (uint64_t)v};
+            m->wanted[next++] = (struct wanted){.set = parts[i].set, .view = (uint64_t)v, .once = views <= 1};
     }
     GR_TRY(make_blocks(m, made));
     return *made ? make_places(f, m) : GR_OK;

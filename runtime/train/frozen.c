@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BATCH = 32 };
+enum { BATCH = 8 };
 
 /* ---- what it is ---- */
 
@@ -129,7 +129,7 @@ int gr_frozen_digest(const struct gr_frozen *prefix, const char *version, char h
     bool *marks = mark_prefix(prefix);
     int status = marks ? GR_OK : GR_ERROR_MEMORY;
     gr_digest_start(&digest);
-    snprintf(line, sizeof line, "%s %s %s %d", version, gr_simd_name(), gr_blas_name(), gr_threads());
+    snprintf(line, sizeof line, "%s %s %s %d %d", version, gr_simd_name(), gr_blas_name(), gr_threads(), BATCH);
     add_text(&digest, line);
     snprintf(line, sizeof line, "%d %d %d %d %d %d %d %a %a %a %a %a %a", prefix->input.c, prefix->input.h,
              prefix->input.w, p.resize, p.stretch, (int)p.interpolation, p.bgr, (double)p.mean[0],
@@ -192,13 +192,15 @@ int gr_frozen_open(struct gr_frozen_pass **out, const struct gr_frozen *prefix, 
     struct gr_plan_request request = {.capacity = loading.batch_size,
                                       .input = prefix->input,
                                       .outputs = prefix->layers,
-                                      .output_count = prefix->layer_count};
+                                      .output_count = prefix->layer_count,
+                                      .lean = true};
     size_t floats;
     *out = NULL;
     if (view) {
         loading.augment = view->augment;
         loading.seed = view->seed;
         loading.view = view->view;
+        loading.once = view->once;
     }
     if (!gr_size_multiply(prefix->floats, (size_t)request.capacity, &floats))
         return gr_fail(GR_ERROR_LIMIT, "%d rows of %zu numbers are too large", request.capacity,

@@ -13,6 +13,7 @@ struct target {
     const struct gr_layer *layer;
     struct gr_slot *slot;
     const float *gradient; /* the plan's, looked up once */
+    double squares;        /* sum of them, of the last step */
 };
 
 /* A running statistic that a forward pass moves, and its value before the step. */
@@ -38,6 +39,9 @@ struct gr_trainer {
     double norm;
     float lr;
     int64_t steps;
+    double rate;   /* of the step under way */
+    bool at_once;  /* the plan's layers are updated in the backward pass */
+    bool half_way; /* a step failed when some of them were */
 };
 
 int gr_trainer_create(struct gr_trainer **out, struct gr_network *net,
@@ -128,6 +132,17 @@ static int bind_statistics(struct gr_trainer *trainer) {
     return GR_OK;
 }
 
+static int update_at_once(void *payload, int trained);
+
+/* Whether layers can be updated in the backward pass: nothing needs all gradients, and nothing is expected to
+ * fail. */
+static bool can_update_at_once(const struct gr_trainer *trainer) {
+    bool can = trainer->options.at_once && trainer->options.clip <= 0;
+    for (int i = 0; i < trainer->net->layer_count; i++)
+        can &= !(trainer->net->layers[i]->kind->traits & GR_TRAIT_MAIN_THREAD);
+    return can;
+}
+
 int gr_trainer_prepare(struct gr_trainer *trainer, int n, struct gr_shape input) {
     if (n < 1)
         return gr_fail(GR_ERROR_SHAPE, "a training step needs at least one photo");
@@ -145,6 +160,11 @@ int gr_trainer_prepare(struct gr_trainer *trainer, int n, struct gr_shape input)
         request.input_count = trainer->features->prefix.layer_count;
     }
     drop_plan(trainer);
+    trainer->at_once = can_update_at_once(trainer);
+    if (trainer->at_once) {
+        request.update = update_at_once;
+        request.update_payload = trainer;
+    }
     int status = gr_plan_create(&trainer->plan, trainer->net, &request);
     if (!status)
         status = bind_targets(trainer);
@@ -192,10 +212,10 @@ static int check_heads(const struct gr_trainer *trainer, int k) {
 static int not_finite(const struct gr_trainer *trainer, const char *what, double value) {
     return gr_fail(
         GR_ERROR_NUMBER,
-        "%s became %s in step %lld at learning rate %g; nothing of that step was kept. A smaller rate, "
-        "warmup or clip may help",
-        what, isnan(value) ? "not a number" : "infinite", (long long)trainer->steps + 1,
-        gr_trainer_lr(trainer));
+        "%s became %s in step %lld at learning rate %g; %s. A smaller rate, warmup or clip may help", what,
+        isnan(value) ? "not a number" : "infinite", (long long)trainer->steps + 1, gr_trainer_lr(trainer),
+        trainer->half_way ? "layers above were updated already, so go on from the last checkpoint"
+                          : "nothing of that step was kept");
 }
 
 /* Losses of all heads and the gradients of their outputs; a head that trains nothing has no gradient. */
@@ -216,14 +236,33 @@ static int losses(struct gr_trainer *trainer, int n, int k, const float *targets
     return GR_OK;
 }
 
+static void measure(struct target *target) {
+    target->squares = gr_sum_squares(gr_tensor_count(&target->param->tensor), target->gradient);
+}
+
 /* Global norm of all gradients; not finite as soon as one number of them is not. */
-static double gradient_norm(struct gr_trainer *trainer) {
+static double gradient_norm(const struct gr_trainer *trainer) {
     double sum = 0;
-    for (int i = 0; i < trainer->target_count; i++) {
-        const struct target *target = &trainer->targets[i];
-        sum += gr_sum_squares(gr_tensor_count(&target->param->tensor), target->gradient);
-    }
+    for (int i = 0; i < trainer->target_count; i++)
+        sum += trainer->targets[i].squares;
     return sqrt(sum);
+}
+
+static void update(struct gr_trainer *trainer, struct target *target, double scale) {
+    gr_optimizer_step(trainer->optimizer, target->slot, target->param, target->gradient, scale,
+                      trainer->rate * target->layer->lr_scale);
+}
+
+/* In the backward pass: one parameter, whose gradient is gone after it. */
+static int update_at_once(void *payload, int trained) {
+    struct gr_trainer *trainer = payload;
+    struct target *target = &trainer->targets[trained];
+    measure(target);
+    if (!isfinite(target->squares))
+        return not_finite(trainer, "a gradient", target->squares);
+    update(trainer, target, 1);
+    trainer->half_way = true;
+    return GR_OK;
 }
 
 /* Everything of a step that can fail. */
@@ -238,33 +277,40 @@ static int compute(struct gr_trainer *trainer, int n, const float *x, int k, con
     GR_TRY(gr_plan_forward(trainer->plan, n, &stream));
     GR_TRY(losses(trainer, n, k, targets, loss));
     GR_TRY(gr_plan_backward(trainer->plan));
+    for (int i = 0; !trainer->at_once && i < trainer->target_count; i++)
+        measure(&trainer->targets[i]);
     trainer->norm = gradient_norm(trainer);
     return isfinite(trainer->norm) ? GR_OK : not_finite(trainer, "a gradient", trainer->norm);
 }
 
 static void apply(struct gr_trainer *trainer) {
-    double lr = gr_trainer_lr(trainer), clip = trainer->options.clip, scale = 1;
+    double clip = trainer->options.clip, scale = 1;
     if (clip > 0 && trainer->norm > clip)
         scale = clip / (trainer->norm + 1e-6);
-    for (int i = 0; i < trainer->target_count; i++) {
-        struct target *target = &trainer->targets[i];
-        gr_optimizer_step(trainer->optimizer, target->slot, target->param, target->gradient, scale,
-                          lr * target->layer->lr_scale);
-    }
+    for (int i = 0; !trainer->at_once && i < trainer->target_count; i++)
+        update(trainer, &trainer->targets[i], scale);
+    trainer->half_way = false;
     trainer->steps++;
 }
 
 int gr_trainer_step(struct gr_trainer *trainer, int n, struct gr_shape input, const float *x, int k,
                     const float *targets, double *loss) {
+    if (trainer->half_way)
+        return gr_fail(GR_ERROR_OPTION, "the last step failed half way: restore a checkpoint to go on");
     GR_TRY(gr_trainer_prepare(trainer, n, input));
     GR_TRY(check_heads(trainer, k));
     keep_statistics(trainer);
+    trainer->rate = gr_trainer_lr(trainer);
     int status = compute(trainer, n, x, k, targets, loss);
     if (status)
         restore_statistics(trainer);
     else
         apply(trainer);
     return status;
+}
+
+void gr_trainer_rest(struct gr_trainer *trainer) {
+    drop_plan(trainer);
 }
 
 void gr_trainer_use_features(struct gr_trainer *trainer, const struct gr_features *features) {
@@ -313,6 +359,7 @@ int64_t gr_trainer_steps(const struct gr_trainer *trainer) {
 
 void gr_trainer_set_steps(struct gr_trainer *trainer, int64_t steps) {
     trainer->steps = steps;
+    trainer->half_way = false;
 }
 
 struct gr_plan *gr_trainer_plan(const struct gr_trainer *trainer) {

@@ -17,6 +17,12 @@ struct gr_trainer_options {
     int64_t epoch_steps; /* steps in an epoch, for schedules that count epochs; 0: none */
     float clip;          /* largest global norm of the gradients; 0: no clipping */
     uint64_t seed, fit;  /* of the random streams: with the number of the step they name each dropout mask */
+    bool
+        at_once; /* each layer is updated in the backward pass, as soon as its gradients are there, which then
+                    need no memory of their own: the same bits, and in a large network much less memory. But a
+                    gradient that is not finite is found when the layers above it are updated already (see
+                    gr_trainer_step). Without effect where gradients are clipped, which takes all of them, and
+                    in networks with layers of the embedding program, whose backward pass may fail. */
     int capacity; /* photos in the largest batch, if known: saves compiling again; 0: grow when needed */
 };
 
@@ -30,7 +36,8 @@ void gr_trainer_free(struct gr_trainer *trainer); /* NULL is allowed */
 /* One step on n photos: x [n,h,w,c] of shape `input`, targets [n,k] in the order of the network's classes.
  * *loss becomes main + sum of weight * auxiliary. A loss or gradient that is not finite is GR_ERROR_NUMBER,
  * naming the step: then parameters, statistics and optimiser are as before the step, and so is the step's
- * number. */
+ * number. Only with options.at_once and a gradient that is not finite, parameters and optimiser are of no
+ * more use: every later step is GR_ERROR_OPTION until they are restored from a checkpoint. */
 int gr_trainer_step(struct gr_trainer *trainer, int n, struct gr_shape input, const float *x, int k,
                     const float *targets, double *loss);
 
@@ -40,6 +47,10 @@ int gr_trainer_prepare(struct gr_trainer *trainer, int n, struct gr_shape input)
 /* The plan of the last gr_trainer_prepare or step; NULL before the first. It stays the trainer's, which may
  * compile another one in any later step. */
 struct gr_plan *gr_trainer_plan(const struct gr_trainer *trainer);
+
+/* Releases that plan until the next step compiles the same one again: its memory serves what comes between,
+ * such as a validation. The losses and logits of the last step are gone with it. */
+void gr_trainer_rest(struct gr_trainer *trainer);
 
 /* From the next step on, x of gr_trainer_step is rows of these features instead of photos (`input` stays the
  * photos' size); NULL: photos again. They stay the caller's, and must not be stale. */
@@ -60,6 +71,7 @@ float gr_trainer_base_lr(const struct gr_trainer *trainer);
 int gr_trainer_set_lr(struct gr_trainer *trainer, float lr);
 
 int64_t gr_trainer_steps(const struct gr_trainer *trainer); /* steps done */
+/* A part of restoring network, optimiser and trainer (train/checkpoint.h). */
 void gr_trainer_set_steps(struct gr_trainer *trainer, int64_t steps);
 struct gr_network *gr_trainer_network(const struct gr_trainer *trainer);
 struct gr_optimizer *gr_trainer_optimizer(const struct gr_trainer *trainer);

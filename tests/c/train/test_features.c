@@ -593,8 +593,14 @@ static void every_failed_allocation_is_survived(void **state) {
     struct gr_network *net = frozen_network("body");
     struct gr_augment augment = {.hflip = 0.5F};
     const struct gr_features_part parts[] = {{data->sets[GR_TRAIN], 2}, {data->sets[GR_VAL], 0}};
+    struct gr_features_options first = {.budget = 1 << 20, .augment = &augment};
+    struct gr_features *features;
     (void)state;
-    gr_features_free(keep(net, data, 1 << 20)); /* decoded photos stay with the data set */
+    gr_features_free(keep(net, data, 1 << 20));
+    assert_int_equal(gr_data_kept(data, NULL), 0); /* each photo was read once */
+    assert_ok(gr_features_create(&features, net, parts, 2, &first));
+    gr_features_free(features);
+    assert_true(gr_data_kept(data, NULL) > 0); /* two views of each: decoded photos stay with the data set */
     for (int in_file = 0; in_file < 2; in_file++) {
         struct gr_feature_store store = {0};
         struct gr_features_options options = {
@@ -602,7 +608,7 @@ static void every_failed_allocation_is_survived(void **state) {
         size_t before = gr_memory().blocks;
         int status = GR_ERROR_MEMORY;
         for (long n = 1; status; n++) {
-            struct gr_features *features = NULL;
+            features = NULL;
             gr_memory_fail(n, true);
             status = gr_features_create(&features, net, parts, 2, &options);
             gr_memory_fail(0, false);

@@ -9,13 +9,16 @@
 #include "base/random.h"
 #include "base/threads.h"
 #include "small_network.h"
+#include "train/checkpoint.h"
 #include "train/trainer.h"
 
 #include <math.h>
+#include <unistd.h>
 
 enum { N = 6, K = 3, PHOTO = 3 * 16 * 16 };
 static const struct gr_shape input = {3, 16, 16, false};
 static float photos[N * PHOTO], targets[N * K];
+static char digest_apart[65];
 
 static int setup(void **state) {
     struct gr_random random = gr_random(5, GR_RANDOM_TENSOR, 0, 0, 0);
@@ -229,6 +232,7 @@ static void test_numbers_stay_finite(void **state) {
 
 struct own {
     int calls, fail;
+    float huge; /* what every gradient becomes, unless 0 */
 };
 
 static int own_loss(void *payload, int head, int n, int k, const float *logits, const float *y, double *value,
@@ -238,7 +242,11 @@ static int own_loss(void *payload, int head, int n, int k, const float *logits, 
     own->calls++;
     if (own->fail)
         return GR_ERROR_USER;
-    return gr_loss(&loss, head, n, k, logits, y, value, gradient);
+    for (int i = 0; own->huge != 0 && i < n * k; i++) {
+        gradient[i] = own->huge;
+        *value = 1;
+    }
+    return own->huge != 0 ? GR_OK : gr_loss(&loss, head, n, k, logits, y, value, gradient);
 }
 
 static void test_own_loss(void **state) {
@@ -284,6 +292,119 @@ static void test_clip(void **state) {
     gr_trainer_free(trainer);
     gr_network_free(net);
     gr_network_free(before);
+}
+
+/* Five steps of batches of two sizes; the digest of all tensors, and the last step's norm and plan. */
+static double train_so(char hex[65], struct gr_trainer_options options, const char *frozen, bool at_once,
+                       size_t *memory) {
+    struct gr_network *net = small_network(1);
+    struct gr_trainer *trainer;
+    double loss;
+    options.at_once = at_once;
+    WORKS(gr_network_add_aux(net, "layer1", &(struct gr_aux_options){.weight = 0.25f, .hidden = 4}));
+    if (frozen)
+        WORKS(gr_network_freeze(net, &frozen, 1, true));
+    WORKS(gr_trainer_create(&trainer, net, &options));
+    for (int i = 0; i < 5; i++)
+        WORKS(gr_trainer_step(trainer, i % 2 ? N - 2 : N, input, photos, K, targets, &loss));
+    *memory = gr_plan_memory(gr_trainer_plan(trainer));
+    double norm = gr_trainer_norm(trainer);
+    WORKS(gr_network_digest(net, false, hex, NULL));
+    gr_trainer_free(trainer);
+    gr_network_free(net);
+    return norm;
+}
+
+static struct gr_optimizer_options adaptive(enum gr_optimizer_kind kind) {
+    return (struct gr_optimizer_options){.kind = kind,
+                                         .lr = 1e-3f,
+                                         .momentum = 0.5f,
+                                         .weight_decay = 0.01f,
+                                         .beta1 = 0.9f,
+                                         .beta2 = 0.99f,
+                                         .alpha = 0.9f,
+                                         .eps = 1e-8f};
+}
+
+static void test_updates_at_once(void **state) {
+    static const enum gr_optimizer_kind kinds[] = {GR_SGD, GR_ADAM, GR_ADAMW, GR_RMSPROP};
+    static const char *const frozen[] = {NULL, "layer1.0.conv2", "*bn?", "layer2", "body"};
+    (void)state;
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
+        for (size_t f = 0; f < sizeof frozen / sizeof *frozen; f++) {
+            struct gr_trainer_options options = usual();
+            char apart[65], at_once[65];
+            size_t memory_apart, memory;
+            options.optimizer.kind = kinds[k];
+            if (kinds[k] != GR_SGD)
+                options.optimizer = adaptive(kinds[k]);
+            double norm = train_so(apart, options, frozen[f], false, &memory_apart);
+            assert_true(train_so(at_once, options, frozen[f], true, &memory) == norm);
+            assert_string_equal(apart, at_once);
+            assert_true(memory < memory_apart);
+        }
+    struct gr_trainer_options clipped = usual(); /* needs all gradients at once: the separate way */
+    char apart[65], at_once[65];
+    size_t memory_apart, memory;
+    clipped.clip = 0.1f;
+    assert_true(train_so(apart, clipped, NULL, false, &memory_apart) ==
+                train_so(at_once, clipped, NULL, true, &memory));
+    assert_string_equal(apart, at_once);
+    assert_int_equal(memory, memory_apart);
+}
+
+/* A gradient that overflows below the classifier, which has finite ones itself. */
+static void overflow(struct gr_network *net, struct own *own) {
+    struct gr_param *weight = gr_network_param(net, "fc.weight");
+    for (int64_t i = 0; i < gr_tensor_count(&weight->tensor); i++)
+        gr_tensor_floats(&weight->tensor)[i] *= 1e6f;
+    gr_param_touch(weight);
+    own->huge = 1e35f;
+}
+
+static void test_a_gradient_overflows(void **state) {
+    char path[] = "/tmp/graft-trainer-XXXXXX";
+    int file = mkstemp(path);
+    struct own own = {0};
+    struct gr_trainer_options options = usual();
+    struct gr_progress progress = {0};
+    (void)state;
+    assert_true(file >= 0);
+    close(file);
+    options.loss = (struct gr_loss){.kind = GR_CALLBACK_LOSS, .callback = own_loss, .payload = &own};
+    for (int at_once = 0; at_once < 2; at_once++) {
+        struct gr_network *net = small_network(1);
+        struct gr_trainer *trainer;
+        char before[65], after[65];
+        double loss;
+        options.at_once = at_once;
+        WORKS(gr_trainer_create(&trainer, net, &options));
+        step(trainer);
+        WORKS(gr_checkpoint_save(trainer, &progress, path));
+        overflow(net, &own);
+        if (!at_once) {
+            check_rejected(trainer, net, photos, GR_ERROR_NUMBER);
+            assert_non_null(strstr(gr_error()->message, "nothing of that step was kept"));
+        } else {
+            assert_int_equal(gr_trainer_step(trainer, N, input, photos, K, targets, &loss), GR_ERROR_NUMBER);
+            assert_non_null(strstr(gr_error()->message, "go on from the last checkpoint"));
+            own.huge = 0;
+            assert_int_equal(gr_trainer_step(trainer, N, input, photos, K, targets, &loss), GR_ERROR_OPTION);
+            assert_non_null(strstr(gr_error()->message, "restore a checkpoint"));
+        }
+        own.huge = 0;
+        WORKS(gr_checkpoint_load(trainer, path, &progress));
+        assert_int_equal(gr_trainer_steps(trainer), 1);
+        step(trainer);
+        WORKS(gr_network_digest(net, false, at_once ? after : before, NULL));
+        gr_trainer_free(trainer);
+        gr_network_free(net);
+        if (!at_once)
+            memcpy(digest_apart, before, sizeof before);
+        else
+            assert_string_equal(digest_apart, after); /* both went on from the same place, to the same one */
+    }
+    remove(path);
 }
 
 static void train(char hex[65], int capacity, int batches) {
@@ -384,6 +505,31 @@ static void test_prepared_before_the_first_step(void **state) {
     gr_network_free(net);
 }
 
+/* Resting gives the plan's memory back, and changes nothing else. */
+static void test_rests(void **state) {
+    struct gr_network *nets[2] = {small_network(1), small_network(1)};
+    struct gr_trainer *trainers[2] = {start(nets[0]), start(nets[1])};
+    char digests[2][65];
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        for (int n = 0; n < 4; n++) {
+            step(trainers[i]);
+            size_t plan = gr_plan_memory(gr_trainer_plan(trainers[i])), live = gr_memory().live;
+            if (i) {
+                gr_trainer_rest(trainers[i]);
+                assert_null(gr_trainer_plan(trainers[i]));
+                assert_true(live - gr_memory().live >= plan);
+            }
+        }
+        WORKS(gr_network_digest(nets[i], false, digests[i], NULL));
+    }
+    assert_string_equal(digests[0], digests[1]);
+    for (int i = 0; i < 2; i++) {
+        gr_trainer_free(trainers[i]);
+        gr_network_free(nets[i]);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_frozen_prefix),
@@ -397,11 +543,14 @@ int main(void) {
         cmocka_unit_test(test_numbers_stay_finite),
         cmocka_unit_test(test_own_loss),
         cmocka_unit_test(test_clip),
+        cmocka_unit_test(test_updates_at_once),
+        cmocka_unit_test(test_a_gradient_overflows),
         cmocka_unit_test(test_repeats),
         cmocka_unit_test(test_fixed_norms),
         cmocka_unit_test(test_wrong_targets),
         cmocka_unit_test(test_memory_runs_out),
         cmocka_unit_test(test_prepared_before_the_first_step),
+        cmocka_unit_test(test_rests),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }
