@@ -82,6 +82,7 @@ static int prepare(struct bench *bench, struct gr_network *net, bool training, u
         /* so small a rate that weights stay near where they began, however often a step runs */
         .optimizer = {.kind = GR_SGD, .lr = 1e-5f, .momentum = 0.9f},
         .loss = {.kind = GR_CROSS_ENTROPY},
+        .at_once = true, /* as a fit does */
         .capacity = bench->batch,
         .seed = seed,
     };

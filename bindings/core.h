@@ -91,7 +91,7 @@
  *   net:set_source(text)              where the values came from (file name), for all layers with parameters
  *   net:forward(x [, layers]) -> T | {T, ...}     inference. x [N,C,H,W]; `layers`: list of layer names (see layer_end), then
  *                                     a list of tensors in that order; without: logits [N,K]
- *   net:plan{input=shape, capacity=n, training=boolean, layers=} -> {rows=list as gr_plan_explain, arena=, memory=}
+ *   net:plan{input=shape, capacity=n, training=, at_once=, lean=, layers=, inputs=} -> {rows=list as gr_plan_explain, arena=, memory=}
  *   net:step_gradient(x, gy) -> {gx=T, [tensor name]=T}     one training-mode forward and backward with the gradient gy of
  *                                     the logits: what tests and graft.nn.check compare
  *   net:close(); net:closed() -> boolean; net:version() -> integer that grows with every change; net:busy() -> boolean
@@ -149,10 +149,10 @@
  * core.optimizer(description) -> optimizer       on given tensors, for tests and own loops
  *   optimizer:step(list of T, list of gradient T [, lr [, scale]])      in place
  * core.schedule(description, lr, step, steps [, steps in an epoch]) -> lr of that step (counted from 0)
- * core.trainer(net, {optimizer=, loss=, schedule=, steps=, epoch_steps=, clip=, batch_size=, fit=, seed=, fixed_norms=}) -> trainer
+ * core.trainer(net, {optimizer=, loss=, schedule=, steps=, epoch_steps=, clip=, batch_size=, fit=, seed=, fixed_norms=, at_once=}) -> trainer
  *   trainer:step(x, y [, b]) -> loss, {[aux layer]=loss}       x, y tensors; y may also be a list of class names
  *   trainer:step_batch(b [, what the loss gets]) -> the same   a batch of set:batches without a round trip through tensors
- *   trainer:lr() trainer:norm() trainer:steps() trainer:net() trainer:close()
+ *   trainer:lr() trainer:norm() trainer:steps() trainer:rest() trainer:net() trainer:close()
  *   trainer:use(features|nil)         step_batch takes batches of these features from now on
  *   trainer:logits(n) -> T            of the last step's n photos
  *   trainer:save(path [, record])     a checkpoint: weights, optimiser, step, and any table that JSON can hold

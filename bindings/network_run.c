@@ -232,9 +232,18 @@ static void release_plan(void *plan) {
     gr_plan_free(plan);
 }
 
-/* net:plan{input=, capacity=, training=, layers=} -> {rows=, arena=, memory=} */
+/* Never called: the plan is not run. */
+static int no_update(void *payload, int trained) {
+    (void)payload;
+    (void)trained;
+    return GR_OK;
+}
+
+/* net:plan{input=, capacity=, training=, at_once=, lean=, layers=, inputs=} -> {rows=, arena=, memory=};
+ * layers: those whose output is wanted; inputs: those whose output is given */
 static int network_plan(lua_State *L) {
-    static const char *const known[] = {"input", "capacity", "training", "layers", NULL};
+    static const char *const known[] = {"input", "capacity", "training", "at_once",
+                                        "lean",  "layers",   "inputs",   NULL};
     struct graft_network *network = graft_check_network(L, 1, "net:plan");
     struct gr_plan *plan = NULL;
     lua_settop(L, 2);
@@ -243,11 +252,15 @@ static int network_plan(lua_State *L) {
         .capacity = (int)graft_field_integer(L, 2, "net:plan", "capacity", 1, 1, 1 << 16),
         .input = network->net->input,
         .training = graft_field_boolean(L, 2, "net:plan", "training", false),
+        .lean = graft_field_boolean(L, 2, "net:plan", "lean", false),
+        .update = graft_field_boolean(L, 2, "net:plan", "at_once", false) ? no_update : NULL,
     };
     if (graft_field(L, 2, "input"))
         request.input = graft_shape(L, -1, "net:plan");
     if (graft_field(L, 2, "layers"))
         request.outputs = check_layers(L, -1, network->net, "net:plan", &request.output_count);
+    if (graft_field(L, 2, "inputs"))
+        request.inputs = check_layers(L, -1, network->net, "net:plan", &request.input_count);
     void **held_plan = graft_hold(L, release_plan), **held_rows = graft_hold_json(L);
     graft_no_finalizer(L, "net:plan");
     graft_lock(network);

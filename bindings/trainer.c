@@ -116,12 +116,12 @@ static void fix_norms(lua_State *L, struct gr_network *net) {
 }
 
 /* core.trainer(net, {optimizer=, loss=, schedule=, steps=, epoch_steps=, clip=, batch_size=, fit=, seed=,
- * fixed_norms=}) */
+ * fixed_norms=, at_once=}) */
 static int core_trainer(lua_State *L) {
     static const char who[] = "graft.trainer";
     static const char *const known[] = {"optimizer",   "loss",        "schedule",   "steps",
                                         "epoch_steps", "clip",        "batch_size", "fit",
-                                        "seed",        "fixed_norms", NULL};
+                                        "seed",        "fixed_norms", "at_once",    NULL};
     const struct graft_state *state = graft_state(L);
     struct graft_network *network = graft_change_network(L, 1, who);
     const struct gr_network *net = network->net;
@@ -139,6 +139,7 @@ static int core_trainer(lua_State *L) {
                                               LUA_MAXINTEGER),
         .fit = (uint64_t)graft_field_integer(L, 2, who, "fit", (lua_Integer)state->fit, 0, LUA_MAXINTEGER),
         .capacity = (int)graft_field_integer(L, 2, who, "batch_size", 0, 0, 1 << 16),
+        .at_once = graft_field_boolean(L, 2, who, "at_once", false),
     };
     if (graft_field(L, 2, "schedule"))
         options.schedule = graft_schedule(L, -1, who);
@@ -281,6 +282,12 @@ static int trainer_step_batch(lua_State *L) {
                           who);
     return step(L, trainer, batch->n, loader->input, batch->x, loader->set->data->class_count, batch->y,
                 lua_isnil(L, 3) ? 2 : 3, loader);
+}
+
+/* trainer:rest(): gives its plan's memory back until the next step */
+static int trainer_rest(lua_State *L) {
+    gr_trainer_rest(check_idle(L, "trainer:rest")->trainer);
+    return 0;
 }
 
 static int trainer_lr(lua_State *L) {
@@ -517,12 +524,19 @@ static int core_interval(lua_State *L) {
 
 void graft_open_trainer(lua_State *L) {
     static const luaL_Reg methods[] = {
-        {"step", trainer_step}, {"step_batch", trainer_step_batch},
-        {"lr", trainer_lr},     {"steps", trainer_steps},
-        {"norm", trainer_norm}, {"logits", trainer_logits},
-        {"net", trainer_net},   {"save", trainer_save},
-        {"hold", trainer_hold}, {"restore", trainer_restore},
-        {"use", trainer_use},   {"close", trainer_close},
+        {"step", trainer_step},
+        {"step_batch", trainer_step_batch},
+        {"lr", trainer_lr},
+        {"steps", trainer_steps},
+        {"norm", trainer_norm},
+        {"logits", trainer_logits},
+        {"net", trainer_net},
+        {"save", trainer_save},
+        {"hold", trainer_hold},
+        {"restore", trainer_restore},
+        {"use", trainer_use},
+        {"rest", trainer_rest},
+        {"close", trainer_close},
         {NULL, NULL},
     };
     static const luaL_Reg functions[] = {

@@ -297,6 +297,9 @@ local function validate(job)
    end
    local features = job.cache.val and job.features or nil
    job.cache.hits = job.cache.hits + (features and #job.val or 0)
+   if not features and job.trainer then
+      job.trainer:rest() -- the memory of its activations is that of the validation now
+   end
    return trainer.result(job.handle, data.handle(job.val, WHO), { batch_size = job.batch_size, loss = job.fields.loss,
       features = features, remembered = job.cache_option.mode ~= "none" })
 end
@@ -311,6 +314,20 @@ local function run_callback(job, row)
       core.error("option", WHO .. ': on_epoch may return "stop" or nothing, got ' .. tostring(answer))
    end
    return answer == "stop"
+end
+
+-- The best epoch's values of what is trained, in memory where that is little beside the network: then they need not be
+-- read from the file again, which takes as much memory as the network once more for a moment.
+local SMALL = 4 -- the fewest times that the network is larger
+
+local function remember_best(job)
+   if job.kept then
+      job.kept:close()
+      job.kept = nil
+   end
+   if job.handle:parameters(true) * SMALL <= job.handle:parameters() then
+      job.kept = core.snapshot(job.handle, true)
+   end
 end
 
 local function one_epoch(job, state, folder)
@@ -339,7 +356,8 @@ local function one_epoch(job, state, folder)
    if improved then
       state.best = { epoch = epoch, val_accuracy = row.val_accuracy, val_loss = row.val_loss, val_f1 = row.val_f1,
          val_map = row.val_map }
-      end
+      remember_best(job)
+   end
    run_folder.append_metrics(folder, row)
    state.text = trainer.row_text(row, wanted, improved)
    job.bar:line(state.text)
@@ -356,6 +374,12 @@ end
 -- The network holds the best epoch's values again; where its values first came from stays as it was.
 -- A run that was stopped while its files moved has them in fit-N already.
 local function load_kept(job, folder, files)
+   if job.kept then
+      job.kept:restore(job.handle)
+      job.kept:close()
+      job.kept = nil
+      return
+   end
    local moved = ("%s/fit-%d/best.safetensors"):format(folder, core.fit())
    local source
    for _, row in ipairs(job.handle:layers()) do
@@ -503,6 +527,7 @@ function fit.fit(net, d, options)
    job.augment = data.augment(job.options.augment, WHO)
    job.options.steps, job.options.batch_size = job.steps, job.batch_size
    job.fields = trainer.options(job.options, WHO, job.steps_per_epoch)
+   job.fields.at_once = true -- a step that fails ends the fit, whose last checkpoint is whole
    local state = { epoch = 0, rows = {}, worse = 0, seconds = 0, next_save = 0, held = {},
       frozen_before = (job.handle:digest(true)) }
    job.trainer = core.trainer(job.handle, job.fields)

@@ -6,6 +6,7 @@ local context = require "graft.context"
 local data = require "graft.data"
 local format = require "graft.format"
 local feature_cache = require "graft.feature_cache"
+local plan_memory = require "graft.plan_memory"
 
 local plan = {}
 
@@ -30,7 +31,9 @@ local function with_clone(job, f)
       choices[key] = value
    end
    choices.steps, choices.batch_size = job.steps, job.batch_size
-   local tr = core.trainer(clone, (trainer.options(choices, "graft.plan", job.steps_per_epoch)))
+   local fields = trainer.options(choices, "graft.plan", job.steps_per_epoch)
+   fields.at_once = true -- as graft.fit does
+   local tr = core.trainer(clone, fields)
    local results = table.pack(f(clone, tr))
    tr:close()
    clone:close()
@@ -94,7 +97,7 @@ local function time_training(job, cache)
          local step, timed = time_batches(job, clone, tr, set, nil, feature_cache.view(cache, 1))
          return once_val, step * job.steps_per_epoch + val, timed
       end
-      local features, row = time_features(job, clone, set, math.min(cache.views, 1))
+      local features, row = time_features(job, clone, set, math.min(cache.views, 2))
       tr:use(features)
       local step, timed = time_batches(job, clone, tr, set, features, feature_cache.view(cache, 1))
       tr:use(nil)
@@ -103,11 +106,13 @@ local function time_training(job, cache)
    end)
 end
 
--- Bytes of decoded photos that training will keep, judged by those that the timing has decoded.
-local function decoded_bytes(job)
+-- Bytes of decoded photos that training will keep, judged by those that the timing has decoded. Photos that are read
+-- once, to keep what the frozen part makes of them, are not kept.
+local function decoded_bytes(job, cache)
    local handle = data.handle(job.train, "graft.plan"):dataset()
    local bytes, most, photos = handle:decoded()
-   local all = #job.train + (job.val and #job.val or 0)
+   local train, val = not cache.train or cache.views > 1, job.val and not cache.val
+   local all = (train and #job.train or 0) + (val and #job.val or 0)
    return photos > 0 and math.min(most, math.ceil(bytes / photos * all)) or 0
 end
 
@@ -204,13 +209,13 @@ local function describe(job)
       end
    end
    local once, epoch, timed = time_training(job, cache)
-   local decoded = decoded_bytes(job)
+   local decoded = decoded_bytes(job, cache)
    local report = context.reports[job.handle] or { missing = {}, unused = {} }
    return {
       layers = core.array(compiled.rows),
       parameters = job.handle:parameters(),
       trainable_parameters = job.handle:parameters(true),
-      planned_memory = compiled.memory + (cache.where == "memory" and cache.bytes or 0) + decoded,
+      planned_memory = plan_memory.peak(job, cache, input, decoded),
       decoded_photos = decoded,
       seconds_per_epoch = epoch,
       seconds_once = once,
@@ -227,7 +232,8 @@ end
 
 local function memory_line(document)
    local decoded = document.decoded_photos
-   return format.bytes(document.planned_memory) .. " for activations, packed weights, gradients and the cache"
+   return format.bytes(document.planned_memory)
+      .. " at the most: weights, optimizer, activations, gradients, batches and what is kept"
       .. (decoded > 0 and (", %s of it for decoded photos"):format(format.bytes(decoded)) or "")
 end
 

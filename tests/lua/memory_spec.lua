@@ -1,0 +1,50 @@
+-- Memory of a fit: what the plan says is what the allocator sees, and what is not needed is not held.
+local helpers = require "helpers"
+
+local photos = helpers.photos("memory", { "bowls", "mugs" }, 20)
+
+local recipe = helpers.recipe([[
+  local graft = require "graft"
+  local opt = graft.options { data = { type = "folder" }, train = "head", optimizer = "sgd", cache = "auto", clip = 0.0 }
+  local d = graft.data.folder(opt.data, { size = 96 })
+  local net = graft.models.resnet18 { classes = d.classes }
+  if opt.train ~= "all" then net:freeze("body") end
+  if opt.train == "last" then net:unfreeze("layer4") end
+  graft.fit(net, d, { epochs = 2, batch_size = 16, optimizer = graft[opt.optimizer] { lr = 1e-4 }, cache = opt.cache,
+    clip = opt.clip > 0 and opt.clip or nil })
+]], "memory.lua")
+
+local function words(command, ...)
+  return { command, recipe, "--data", photos, ... }
+end
+
+local function planned_and_seen(...)
+  local run = words("run", "--out", helpers.fresh "memory", ...)
+  return helpers.json(words("plan", ...)).planned_memory, helpers.json(run).peak_memory
+end
+
+describe("the memory of a fit", function()
+  local cases = {
+    { "the head alone", "--train", "head" },
+    { "the head alone, nothing kept", "--train", "head", "--cache", "none" },
+    { "the last stage", "--train", "last" },
+    { "the whole network", "--train", "all" },
+    { "the whole network by Adam", "--train", "all", "--optimizer", "adam" },
+    { "the whole network, clipped", "--train", "all", "--clip", "1" },
+  }
+  local peaks = {}
+  for _, case in ipairs(cases) do
+    it("is planned within 5 %: " .. case[1], function()
+      local planned, seen = planned_and_seen(table.unpack(case, 2))
+      assert.is_true(math.abs(planned / seen - 1) < 0.05, ("planned %d, seen %d: %.3f"):format(planned, seen, planned / seen))
+      peaks[case[1]] = seen
+    end)
+  end
+
+  it("has no gradient of the whole network at once, unless they are clipped together", function()
+    local whole = 11177538 * 4 -- resnet18 with two classes
+    assert.is_true(peaks["the whole network, clipped"] - peaks["the whole network"] > whole / 2)
+    assert.is_true(peaks["the whole network by Adam"] - peaks["the whole network"] > whole) -- two moments
+    assert.is_true(peaks["the head alone"] < 2 * whole)
+  end)
+end)
