@@ -2,6 +2,7 @@
 
 local core = require "graft.core"
 local models = require "graft.models"
+local process = require "graft.process"
 
 local bench = {}
 
@@ -23,16 +24,8 @@ local function build(job)
    return models.build(models.spec(job.model, "graft bench"), CLASSES, job.size)
 end
 
--- The most memory that this process has held so far, in bytes; nil where the system does not say.
-local function process_peak()
-   local file <close> = io.open("/proc/self/status")
-   local text = file and file:read "a" or ""
-   local kilobytes = text:match "VmHWM:%s*(%d+) kB"
-   return kilobytes and tonumber(kilobytes) * 1024
-end
-
 local function memory_peaks(row)
-   row.peak_memory, row.process_memory = core.memory().peak, process_peak() or core.null
+   row.peak_memory, row.process_memory = core.memory().peak, process.peak() or core.null
    return row
 end
 

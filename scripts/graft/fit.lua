@@ -6,6 +6,7 @@ local strict = require "graft.strict"
 local context = require "graft.context"
 local data = require "graft.data"
 local network = require "graft.network"
+local process = require "graft.process"
 local progress = require "graft.progress"
 local run_folder = require "graft.run_folder"
 local trainer = require "graft.trainer"
@@ -420,7 +421,8 @@ local function make_run(job, state, folder, files)
          where = job.cache.bytes > 0 and job.cache.where or "nowhere" },
       heads = heads, evaluation = evaluation, skipped = skipped, monitor = job.options.monitor,
       frozen_digest_before = state.frozen_before, frozen_digest_after = after, frozen_tensors = tensors,
-      digest = (job.handle:digest()), peak_memory = core.memory().peak, seed = core.seed(), threads = core.threads(),
+      digest = (job.handle:digest()), peak_memory = core.memory().peak,
+      process_memory = process.peak(), seed = core.seed(), threads = core.threads(),
       state = {},
    }
 end

@@ -7,7 +7,7 @@ local format = require "graft.format"
 
 local run = {}
 
-local optional = { "name", "best", "last", "kept", "out", "evaluation", "classes", "monitor" }
+local optional = { "name", "best", "last", "kept", "out", "evaluation", "classes", "monitor", "process_memory" }
 
 -- Shares of validation photos that are right, as "0.950 ... (57 of 60; 95 % interval 0.86-0.98)".
 local function accuracy_line(self)
@@ -97,7 +97,8 @@ function run.text(self)
          core.printable(self.skipped[1].file), self.skipped[1].reason))
    end
    local saved = require("graft.feature_cache").saved(self.cache, self.epochs_done)
-   add("spent", ("%s, %s%s"):format(format.seconds(self.seconds), format.bytes(self.peak_memory),
+   add("spent", ("%s, %s%s%s"):format(format.seconds(self.seconds), format.bytes(self.peak_memory),
+      self.process_memory and (" (the whole process %s)"):format(format.bytes(self.process_memory)) or "",
       saved and "; " .. saved or ""))
    add("kept", kept_line(self))
    if self.out and self.stopped == "interrupt" and context.mode == "run" then

@@ -1,6 +1,7 @@
 -- graft run RECIPE [OPTIONS]
 
 local core = require "graft.core"
+local process = require "graft.process"
 local context = require "graft.context"
 local options = require "graft.options"
 local recipe = require "graft.recipe"
@@ -33,6 +34,7 @@ local function document(seconds)
    local result = last and run.json(last) or {}
    result.out, result.seed, result.threads = context.out or core.null, core.seed(), core.threads()
    result.seconds, result.peak_memory = seconds, core.memory().peak
+   result.process_memory = process.peak() or core.null
    result.skipped, result.digest, result.fits = core.array(skipped), last and last.digest or core.null, core.array(fits)
    return result
 end
