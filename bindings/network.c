@@ -161,6 +161,11 @@ static int network_multilabel(lua_State *L) {
     return 1;
 }
 
+static int network_exact(lua_State *L) {
+    lua_pushboolean(L, check(L, "net:exact")->exact);
+    return 1;
+}
+
 static void push_three(lua_State *L, const float values[3]) {
     lua_createtable(L, 3, 0);
     for (int i = 0; i < 3; i++) {
@@ -527,6 +532,7 @@ static const luaL_Reg looking[] = {
     {"stages", network_stages},
     {"classes", network_classes},
     {"multilabel", network_multilabel},
+    {"exact", network_exact},
     {"preprocessing", network_preprocessing},
     {"metadata", network_metadata},
     {"describe", network_describe},

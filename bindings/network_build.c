@@ -112,6 +112,17 @@ static int network_set_multilabel(lua_State *L) {
     return changed(L, GR_OK, "net:set_multilabel");
 }
 
+/* net:set_exact(on): kernels that round as a direct computation does only, or all of them again */
+static int network_set_exact(lua_State *L) {
+    struct gr_network *net = check(L, "net:exact");
+    if (!lua_isboolean(L, 2))
+        return graft_bad_argument(L, "net:exact", 2, "whether only exact kernels may be used",
+                                  "true or false");
+    net->exact = lua_toboolean(L, 2);
+    net->version++;
+    return changed(L, GR_OK, "net:exact");
+}
+
 /* net:set_size(n): photos of n x n pixels */
 static int network_set_size(lua_State *L) {
     struct gr_network *net = check(L, "net:set_size");
@@ -318,6 +329,7 @@ const luaL_Reg graft_network_building[] = {
     {"mark_aux", network_mark_aux},
     {"set_classes", network_set_classes},
     {"set_multilabel", network_set_multilabel},
+    {"set_exact", network_set_exact},
     {"defer", network_defer},
     {"set_size", network_set_size},
     {"set_metadata", network_set_metadata},

@@ -21,6 +21,10 @@ const char *gr_convolution_kernel_name(enum gr_convolution_kernel kernel) {
     return kernels[kernel]->name;
 }
 
+bool gr_convolution_exact(enum gr_convolution_kernel kernel) {
+    return !kernels[kernel]->transforms;
+}
+
 double gr_convolution_cost(enum gr_convolution_kernel kernel, const struct gr_convolution *conv, int n,
                            int threads) {
     return kernels[kernel]->cost(conv, n, threads);

@@ -30,6 +30,10 @@ enum gr_convolution_kernel {
 bool gr_convolution_fits(enum gr_convolution_kernel kernel, const struct gr_convolution *conv);
 const char *gr_convolution_kernel_name(enum gr_convolution_kernel kernel);
 
+/* Whether a kernel sums up the products of the definition alone, so that it rounds as a direct computation
+ * does. */
+bool gr_convolution_exact(enum gr_convolution_kernel kernel);
+
 /* Estimated seconds of one pass over `n` photos with `threads` threads; a pure function of its arguments and
  * the SIMD level (never a timing), so that the choice repeats. */
 double gr_convolution_cost(enum gr_convolution_kernel kernel, const struct gr_convolution *conv, int n,

@@ -48,6 +48,7 @@ static inline size_t gr_whole_lines(size_t floats) {
 /* One kernel: the functions behind convolution.h. `scratch` is in floats. */
 struct gr_convolution_passes {
     const char *name;
+    bool transforms; /* sums up transformed values: rounding errors are larger than those of plain sums */
     bool (*fits)(const struct gr_convolution *conv);
     double (*cost)(const struct gr_convolution *conv, int n, int threads);
     size_t (*packed)(const struct gr_convolution *conv);

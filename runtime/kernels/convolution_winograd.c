@@ -411,6 +411,7 @@ static double cost(const struct gr_convolution *conv, int n, int threads) {
 
 const struct gr_convolution_passes gr_convolution_winograd = {
     .name = "winograd",
+    .transforms = true,
     .fits = fits,
     .cost = cost,
     .packed = packed_floats,

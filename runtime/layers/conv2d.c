@@ -110,7 +110,7 @@ static int conv2d_kernels(const struct gr_layer *layer, const struct gr_geometry
     struct gr_convolution conv = convolution_of(layer, geometry);
     int count = 0;
     for (int kernel = 0; kernel < GR_CONV_KERNELS && count < GR_MAX_KERNELS; kernel++)
-        if (gr_convolution_fits(kernel, &conv))
+        if (gr_convolution_fits(kernel, &conv) && (!geometry->exact || gr_convolution_exact(kernel)))
             out[count++] = (struct gr_kernel_choice){
                 .id = kernel,
                 .name = gr_convolution_kernel_name(kernel),

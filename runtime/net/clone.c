@@ -59,6 +59,7 @@ static int copy_stages(struct gr_network *to, const struct gr_network *from) {
 static int copy_rest(struct gr_network *to, const struct gr_network *from) {
     to->input = from->input;
     to->multilabel = from->multilabel;
+    to->exact = from->exact;
     to->preprocessing = from->preprocessing;
     to->version = 1;
     to->seed = from->seed;

@@ -80,6 +80,7 @@ enum { GR_MAX_PARAMS = 8, GR_MAX_INPUTS = 64, GR_MAX_KERNELS = 8 };
 struct gr_geometry {
     int n; /* photos a batch holds at most */
     int threads;
+    bool exact;                /* only kernels that round as a direct computation does */
     const struct gr_shape *in; /* one for each input */
     struct gr_shape out;
 };

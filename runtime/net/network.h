@@ -40,6 +40,7 @@ struct gr_network {
     cJSON *metadata;  /* string -> string: licence, digests of the weights that it started from ... */
     uint64_t version; /* grows with every change of structure, freezing, modes or rates */
     uint64_t seed;    /* of the streams that fresh parameters are drawn from */
+    bool exact;       /* its plans take only kernels that round as a direct computation does; not saved */
     bool deferred;    /* see gr_network_defer */
 };
 

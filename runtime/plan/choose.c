@@ -11,7 +11,7 @@ static int choose_kernel(struct gr_step *step) {
     step->kernel_name = kind->name;
     if (!kind->kernels)
         return GR_OK;
-    struct gr_kernel_choice choices[GR_MAX_KERNELS];
+    struct gr_kernel_choice *choices = step->choices;
     int count = kind->kernels(step->layer, &step->geometry, choices);
     if (count < 1)
         return count < 0 ? count : gr_fail(GR_ERROR_SHAPE, "layer %s: no kernel fits", step->layer->name);
@@ -19,6 +19,7 @@ static int choose_kernel(struct gr_step *step) {
     for (int i = 1; i < count; i++)
         if (choices[i].seconds < choices[best].seconds)
             best = i;
+    step->choice_count = count;
     step->kernel = choices[best].id;
     step->kernel_name = choices[best].name;
     return GR_OK;

@@ -75,6 +75,7 @@ int gr_plan_create(struct gr_plan **out, struct gr_network *net, const struct gr
         return GR_ERROR_MEMORY;
     plan->net = net;
     plan->request = *request;
+    plan->request.exact = request->exact || net->exact;
     plan->version = net->version;
     plan->threads = gr_threads();
     int status = copy_outputs(plan, request);

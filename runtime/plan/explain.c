@@ -6,20 +6,71 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The step that does this layer's work, and what to call it. */
-static const char *kernel_of(const struct gr_plan *plan, const struct gr_layer *layer) {
+/* The step that does this layer's work, or NULL. */
+static const struct gr_step *step_of(const struct gr_plan *plan, const struct gr_layer *layer) {
     for (int i = 0; i < plan->step_count; i++) {
         const struct gr_step *step = &plan->steps[i];
-        if (step->dropped)
-            continue;
-        if (step->layer == layer)
-            return step->deferred ? "(on load)" : step->kernel_name;
-        if (step->norm == layer)
-            return "(folded)";
-        if (step->add == layer || step->activation == layer)
-            return "(fused)";
+        if (!step->dropped &&
+            (step->layer == layer || step->norm == layer || step->add == layer || step->activation == layer))
+            return step;
     }
-    return plan->values[layer->index].reached ? "-" : "(not run)";
+    return NULL;
+}
+
+static const char *kernel_of(const struct gr_plan *plan, const struct gr_layer *layer,
+                             const struct gr_step *step) {
+    if (!step)
+        return plan->values[layer->index].reached ? "-" : "(not run)";
+    if (step->layer == layer)
+        return step->deferred ? "(on load)" : step->kernel_name;
+    return step->norm == layer ? "(folded)" : "(fused)";
+}
+
+/* Adds what the step's kernel was chosen from, the fastest first, as `candidates` and as the text `why`. */
+static bool add_choice(const struct gr_plan *plan, const struct gr_step *step, cJSON *row) {
+    char text[256];
+    int length = 0;
+    bool told[GR_MAX_KERNELS] = {false};
+    cJSON *list = cJSON_AddArrayToObject(row, "candidates");
+    for (int rank = 0; list && rank < step->choice_count; rank++) {
+        int next = -1;
+        for (int i = 0; i < step->choice_count; i++)
+            if (!told[i] && (next < 0 || step->choices[i].seconds < step->choices[next].seconds))
+                next = i;
+        told[next] = true;
+        const struct gr_kernel_choice *choice = &step->choices[next];
+        cJSON *candidate = cJSON_CreateObject();
+        if (!candidate || !cJSON_AddItemToArray(list, candidate) ||
+            !cJSON_AddStringToObject(candidate, "kernel", choice->name) ||
+            !cJSON_AddNumberToObject(candidate, "ms", 1000 * choice->seconds))
+            return false;
+        if (length < (int)sizeof text)
+            length += snprintf(text + length, sizeof text - (size_t)length, "%s%s %.2g ms", rank ? ", " : "",
+                               choice->name, 1000 * choice->seconds);
+    }
+    if (step->choice_count == 1 && length < (int)sizeof text)
+        snprintf(text + length, sizeof text - (size_t)length, ", the only %skernel for it",
+                 plan->request.exact ? "exact " : "");
+    return list && cJSON_AddStringToObject(row, "why", text);
+}
+
+static bool add_why(const struct gr_plan *plan, const struct gr_layer *layer, const struct gr_step *step,
+                    cJSON *row) {
+    char text[256];
+    if (step && step->layer == layer && !step->deferred && step->choice_count > 0)
+        return add_choice(plan, step, row);
+    if (!step)
+        snprintf(text, sizeof text, "%s",
+                 plan->values[layer->index].reached ? "it passes its input on or is given"
+                                                    : "nothing that is wanted depends on it");
+    else if (step->layer != layer)
+        snprintf(text, sizeof text,
+                 step->norm == layer ? "part of the weights of %s" : "in the same pass as %s",
+                 step->layer->name);
+    else
+        snprintf(text, sizeof text, "%s",
+                 step->deferred ? "applied by the convolutions that read it" : "its only kernel");
+    return cJSON_AddStringToObject(row, "why", text);
 }
 
 static int64_t parameters_of(const struct gr_layer *layer) {
@@ -45,6 +96,7 @@ static bool add_shape(cJSON *row, struct gr_shape shape) {
 
 static bool explain_layer(const struct gr_plan *plan, const struct gr_layer *layer, cJSON *row) {
     int64_t parameters = parameters_of(layer);
+    const struct gr_step *step = step_of(plan, layer);
     bool trained = plan->request.training && !layer->frozen && parameters > 0;
     struct gr_shape shape =
         plan->values[layer->index].reached ? plan->values[layer->index].shape : layer->shape;
@@ -53,7 +105,8 @@ static bool explain_layer(const struct gr_plan *plan, const struct gr_layer *lay
                 cJSON_AddNumberToObject(row, "parameters", (double)parameters) &&
                 cJSON_AddBoolToObject(row, "trainable", !layer->frozen && parameters > 0) &&
                 cJSON_AddBoolToObject(row, "cached", false) &&
-                cJSON_AddStringToObject(row, "kernel", kernel_of(plan, layer));
+                cJSON_AddStringToObject(row, "kernel", kernel_of(plan, layer, step)) &&
+                add_why(plan, layer, step, row);
     if (done && trained)
         done = cJSON_AddNumberToObject(row, "lr_scale", layer->lr_scale) != NULL;
     if (done && holds_statistics(layer))

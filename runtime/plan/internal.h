@@ -47,6 +47,8 @@ struct gr_step {
     bool dropped;  /* became part of another step */
     int kernel;
     const char *kernel_name;
+    struct gr_kernel_choice choices[GR_MAX_KERNELS]; /* what it was chosen from */
+    int choice_count;                                /* 0: the kind has only one */
     struct gr_needs needs;
     int source;     /* value whose data input 0 is read from: inputs[0], unless that is deferred */
     int prologue;   /* the step whose scale and shift are applied to it, or GR_NONE */

@@ -30,6 +30,8 @@ struct gr_plan_request {
     gr_plan_update *update; /* NULL: gradients are there until the next pass. Else they share memory, and each
                                is there only while update is called for it */
     void *update_payload;
+    bool exact;     /* only kernels that round as a direct computation does (no Winograd); also where the
+                       network asks for it */
     bool reference; /* no folding, no fusing: the oracle that tests compare with */
     bool
         lean; /* weights are packed anew in each pass, into memory that activations use at other times: about
@@ -91,7 +93,9 @@ size_t gr_plan_arena(const struct gr_plan *plan);
 size_t gr_plan_memory(const struct gr_plan *plan);
 
 /* One row a layer of the network, in network order: name, kind, shape, parameters, trainable,
- * lr_scale, batch_norm ("fixed", "train" or absent), kernel, source, and cached (false). A new JSON array. */
+ * lr_scale, batch_norm ("fixed", "train" or absent), kernel, why (that kernel), candidates (where kernels
+ * were compared: a list of {kernel, ms}, the estimates for a batch forward), source, and cached (false). A
+ * new JSON array. */
 cJSON *gr_plan_explain(const struct gr_plan *plan);
 
 /* Times every step from now on (or no longer), from sums of 0; it costs two readings of the clock a step. */

@@ -79,8 +79,11 @@ static int add_step(struct gr_plan *plan, struct gr_layer *layer) {
     step->want.input_gradient = input_gradient;
     step->backward = value->gradient = step->want.param_gradient || input_gradient;
     value->step = plan->step_count - 1;
-    step->geometry = (struct gr_geometry){
-        .n = plan->request.capacity, .threads = plan->threads, .in = step->in, .out = value->shape};
+    step->geometry = (struct gr_geometry){.n = plan->request.capacity,
+                                          .threads = plan->threads,
+                                          .exact = plan->request.exact,
+                                          .in = step->in,
+                                          .out = value->shape};
     if (step->backward && !layer->kind->backward)
         return gr_fail(GR_ERROR_OPTION, "layer %s (%s) has no gradient, so nothing below it can be trained",
                        layer->name, layer->kind->name);

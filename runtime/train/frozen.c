@@ -129,8 +129,8 @@ int gr_frozen_digest(const struct gr_frozen *prefix, const char *version, char h
     bool *marks = mark_prefix(prefix);
     int status = marks ? GR_OK : GR_ERROR_MEMORY;
     gr_digest_start(&digest);
-    snprintf(line, sizeof line, "%s %s %s %d %d", version, gr_simd_name(), gr_blas_name(), gr_threads(),
-             BATCH);
+    snprintf(line, sizeof line, "%s %s %s %d %d %d", version, gr_simd_name(), gr_blas_name(), gr_threads(),
+             BATCH, prefix->net->exact);
     add_text(&digest, line);
     snprintf(line, sizeof line, "%d %d %d %d %d %d %d %a %a %a %a %a %a", prefix->input.c, prefix->input.h,
              prefix->input.w, p.resize, p.stretch, (int)p.interpolation, p.bgr, (double)p.mean[0],

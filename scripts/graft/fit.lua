@@ -131,7 +131,15 @@ local function options_digest(job)
          text[#text + 1] = ("%s %.9g %s"):format(row.name, row.lr_scale, tostring(row.fixed_norm))
       end
    end
+   if job.handle:exact() then
+      text[#text + 1] = "exact"
+   end
    return core.digest(table.concat(text, "|"))
+end
+
+-- What departs from plain float32 arithmetic by the kernels of the cost model's choice.
+local function modes(job)
+   return { fit = core.fit(), exact = job.handle:exact() }
 end
 
 -- What `last` says of this fit, beside the tensors.
@@ -416,6 +424,7 @@ local function make_run(job, state, folder, files)
    local last = state.rows[#state.rows]
    return run.new {
       name = job.options.name, epochs = state.rows, epochs_done = state.epoch, epochs_wanted = job.options.epochs,
+      exact = job.handle:exact(),
       seconds = state.seconds, best = state.best, last = last, stopped = state.stopped, kept = kept, out = folder,
       cache = { mode = job.cache.mode, layers = job.cache.layers, bytes = job.cache.bytes, hits = job.cache.hits,
          where = job.cache.bytes > 0 and job.cache.where or "nowhere" },
@@ -516,6 +525,7 @@ function fit.fit(net, d, options)
       return require("graft.plan").phase(job)
    end
    core.reset_peak()
+   context.modes[#context.modes + 1] = modes(job)
    local resuming = context.resume or job.options.resume
    local folder = run_folder.open(job.options.out, resuming)
    local size = data.handle(job.data, WHO):size()

@@ -134,6 +134,15 @@ function methods:unfreeze(...)
    return self
 end
 
+-- Only kernels that round as a direct computation does, from now on; net:exact(false) lets all of them in again.
+function methods:exact(on)
+   if on == nil then
+      on = true
+   end
+   handles[self]:set_exact(strict.check(on, "boolean", "net:exact"))
+   return self
+end
+
 function methods:reinit(...)
    call("net:reinit", handles[self].reinit, handles[self], (patterns("net:reinit", {}, ...)))
    return self
@@ -512,9 +521,9 @@ local function load_weights(weights, path, options)
    return net, report
 end
 
--- graft.load(path, {arch=, classes=}) -> net. A model file brings its architecture; of plain weights it is recognised.
+-- graft.load(path, {arch=, classes=, exact=}) -> net. A model file brings its architecture; of plain weights it is recognised.
 function network.load(path, options)
-   options = strict.options(options, "graft.load", { arch = "string", classes = { "table", "userdata" } })
+   options = strict.options(options, "graft.load", { arch = "string", classes = { "table", "userdata" }, exact = "boolean" })
    if path == nil then
       core.error("option", "graft.load: no weights file given (--weights FILE); where to get some: graft help weights")
    end
@@ -537,6 +546,9 @@ function network.load(path, options)
       handle, report = load_weights(weights, path, options)
    end
    handle:set_source(path:match("[^/]+$"))
+   if options.exact then
+      handle:set_exact(true)
+   end
    if context.command == nil or context.command == "run" then -- for the lock
       table.insert(context.weights, { file = path:match("[^/]+$"), sha256 = sha256 })
    end

@@ -179,6 +179,36 @@ local function layer_table(rows, stages, lr)
    return format.columns(lines, "llrllllll", "  ")
 end
 
+-- Why these kernels: the estimates for all layers that have the same one, and for the best of the others.
+local function kernels_line(document)
+   local sums, order = {}, {}
+   for _, row in ipairs(document.layers) do
+      local candidates = row.candidates or {}
+      for i, candidate in ipairs(candidates) do
+         local sum = sums[row.kernel]
+         if not sum then
+            sum = { name = row.kernel, layers = 0, ms = {}, names = {} }
+            sums[row.kernel], order[#order + 1] = sum, sum
+         end
+         sum.layers = sum.layers + (i == 1 and 1 or 0)
+         if not sum.ms[candidate.kernel] then
+            sum.names[#sum.names + 1] = candidate.kernel
+         end
+         sum.ms[candidate.kernel] = (sum.ms[candidate.kernel] or 0) + candidate.ms
+      end
+   end
+   local parts = {}
+   for i, sum in ipairs(order) do
+      local times = {}
+      for j, name in ipairs(sum.names) do
+         times[j] = ("%s%s"):format(j > 1 and "with " .. name .. " " or "", format.seconds(sum.ms[name] / 1000))
+      end
+      parts[i] = ("%s in %s (%s)"):format(sum.name, format.plural(sum.layers, "layer"), table.concat(times, "; "))
+   end
+   return #parts > 0 and ("%s%s; estimates for a batch forward"):format(document.exact and "exact ones only: " or "",
+      table.concat(parts, "; ")) or nil
+end
+
 local function weights_line(report)
    local function names(list)
       if #list == 0 then
@@ -213,6 +243,7 @@ local function describe(job)
    local report = context.reports[job.handle] or { missing = {}, unused = {} }
    return {
       layers = core.array(compiled.rows),
+      exact = job.handle:exact(),
       parameters = job.handle:parameters(),
       trainable_parameters = job.handle:parameters(true),
       planned_memory = plan_memory.peak(job, cache, input, decoded),
@@ -256,6 +287,7 @@ local function text_of(job, document, timed, number)
    local rows = {
       { "trained", format.share(document.trainable_parameters, document.parameters) },
       { "weights", weights_line(document) },
+      { "kernels", kernels_line(document) or "one for each kind of layer" },
       { "cache", document.cache.text },
       { "memory", memory_line(document) },
       { "time", time_line(job, document, timed) },

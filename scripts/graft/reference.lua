@@ -11,9 +11,9 @@ local reference = {}
 -- {name, what follows it, what it does, example or nil}
 local entries = {
    -- networks: where they come from
-   { "graft.load", "(path, {arch=, classes=}) -> net",
+   { "graft.load", "(path, {arch=, classes=, exact=false}) -> net",
       "A pretrained network from a weights or model file (.safetensors, .pth). The architecture is recognised by the tensors; "
-      .. "arch= says it when it is not. Where to get files: help \"weights\".",
+      .. "arch= says it when it is not; exact= is net:exact. Where to get files: help \"weights\".",
       'net = graft.load("resnet18.pth"):replace_head(d):freeze("body")' },
    { "graft.models", ".NAME{classes=, size=} -> net",
       "An architecture with random weights. Names: help \"models\".", 'net = graft.models.resnet18{ classes = d.classes }' },
@@ -41,6 +41,10 @@ local entries = {
    { "net:unfreeze", '(NAME, ... or {NAME, ..., bn="fixed"}) -> net',
       "These layers are trained again. bn=\"fixed\" keeps batch-norm statistics as they are, for tiny batches.",
       'net:unfreeze("layer4")' },
+   { "net:exact", "([true]) -> net",
+      "Only kernels that round as a direct computation does: 3x3 convolutions without Winograd's transforms, which are faster "
+      .. "and differ in the sixth digit. It holds for all that is done with the network; net:exact(false) ends it.",
+      "net:exact()" },
    { "net:reinit", "(NAME, ...) -> net",
       "Fresh random weights for these layers, statistics reset.", 'net:reinit("layer4", "head")' },
    { "net:lr_scale", "{{NAME, scale}, ...} -> net",

@@ -96,6 +96,9 @@ function run.text(self)
       add("skipped", ("%s; the first: %s (%s)"):format(format.plural(#self.skipped, "file"),
          core.printable(self.skipped[1].file), self.skipped[1].reason))
    end
+   if self.exact then
+      add("kernels", "exact ones only")
+   end
    local saved = require("graft.feature_cache").saved(self.cache, self.epochs_done)
    add("spent", ("%s, %s%s%s"):format(format.seconds(self.seconds), format.bytes(self.peak_memory),
       self.process_memory and (" (the whole process %s)"):format(format.bytes(self.process_memory)) or "",
@@ -117,6 +120,7 @@ function run.json(self)
       epochs = self.epochs_done,
       seconds = self.seconds,
       cache = self.cache,
+      exact = self.exact,
       best = self.best or core.null,
       last = last and { epoch = last.epoch, train_loss = last.train_loss, val_accuracy = last.val_accuracy,
          val_loss = last.val_loss } or core.null,

@@ -72,6 +72,7 @@ function folder.write_lock(path, digest)
       options = context.options.values and next(context.options.values) and context.options.values or core.null,
       weights = core.array(context.weights),
       data = core.array(listings),
+      fits = core.array(context.modes),
       seed = core.seed(),
       threads = core.threads(),
       cpu = core.cpu,

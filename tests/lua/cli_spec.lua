@@ -259,7 +259,7 @@ describe("graft plan", function()
     assert.is_true(#plan.layers > 5)
     for _, row in ipairs(plan.layers) do
       helpers.has_keys(row, { "name", "kind", "shape", "parameters", "trainable", "lr_scale", "batch_norm", "kernel", "cached",
-        "source" }, "a layer of plan --json")
+        "source", "why", "candidates" }, "a layer of plan --json")
     end
     assert.equal(16 * 3 + 3, plan.trainable_parameters)
     assert.is_true(plan.planned_memory > 0)
