@@ -83,6 +83,7 @@ const char *gr_blas_name(void) {
 #endif
 
 GR_SIMD_CHOICE(elementwise)
+GR_SIMD_CHOICE(bfloat16)
 GR_SIMD_CHOICE(norm)
 GR_SIMD_CHOICE(pool)
 GR_SIMD_CHOICE(depthwise)

@@ -32,6 +32,13 @@ struct gr_elementwise_kernels {
     void (*transpose)(int rows, int columns, const float *x, int64_t ldx, float *y, int64_t ldy);
 };
 
+/* float32 to bfloat16 and back; see bfloat16.h. */
+struct gr_bfloat16_kernels {
+    void (*store)(int64_t count, const float *x, uint16_t *y);
+    void (*store_for)(const struct gr_prologue *reader, int64_t rows, int c, const float *x, uint16_t *y);
+    void (*load)(int64_t count, const uint16_t *x, float *y, bool stream);
+};
+
 /* Rows of a normalisation's backward pass: rows ld apart, c channels of each. `g` below is the gradient
  * before the activation: gy * f', where f' comes from `kept` (see gr_activation_backward) or, when that is
  * NULL, from x * scale[c] + shift[c]. */
@@ -225,6 +232,7 @@ struct gr_winograd_kernels {
     const struct gr_##name##_kernels *gr_##name##_kernels(void);
 
 GR_SIMD_TABLE(elementwise)
+GR_SIMD_TABLE(bfloat16)
 GR_SIMD_TABLE(norm)
 GR_SIMD_TABLE(pool)
 GR_SIMD_TABLE(depthwise)
