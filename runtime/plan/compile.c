@@ -91,6 +91,8 @@ int gr_plan_create(struct gr_plan **out, struct gr_network *net, const struct gr
         status = gr_plan_choose(plan);
     if (!status && !request->reference)
         gr_plan_defer(plan);
+    if (!status && request->training && request->stash == GR_STASH_BF16)
+        status = gr_plan_stash(plan);
     if (!status)
         status = gr_plan_place(plan);
     if (!status)
@@ -110,6 +112,7 @@ static void free_step(struct gr_step *step) {
     gr_free(step->bias);
     gr_free(step->scale);
     gr_free(step->x);
+    gr_free(step->kept);
     gr_free(step->gx);
     gr_free(step->accumulate);
     gr_free(step->gp);
@@ -126,6 +129,7 @@ void gr_plan_free(struct gr_plan *plan) {
     gr_free(plan->steps);
     gr_free(plan->values);
     gr_free(plan->buffers);
+    gr_free(plan->stashes);
     gr_free(plan->given);
     gr_free(plan->outputs);
     gr_free(plan->output_layers);
@@ -167,6 +171,14 @@ size_t gr_plan_arena(const struct gr_plan *plan) {
 
 size_t gr_plan_memory(const struct gr_plan *plan) {
     return plan->arena_bytes + plan->held_bytes;
+}
+
+size_t gr_plan_stashed(const struct gr_plan *plan, int *count) {
+    size_t bytes = 0;
+    for (int i = 0; i < plan->stash_count; i++)
+        bytes += plan->buffers[plan->stashes[i].half].bytes;
+    *count = plan->stash_count;
+    return bytes;
 }
 
 int gr_plan_trained(const struct gr_plan *plan, struct gr_param *const **params,

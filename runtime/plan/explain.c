@@ -107,6 +107,8 @@ static bool explain_layer(const struct gr_plan *plan, const struct gr_layer *lay
                 cJSON_AddBoolToObject(row, "cached", false) &&
                 cJSON_AddStringToObject(row, "kernel", kernel_of(plan, layer, step)) &&
                 add_why(plan, layer, step, row);
+    if (done && plan->values[layer->index].stash != GR_NONE)
+        done = cJSON_AddStringToObject(row, "stash", "bf16") != NULL;
     if (done && trained)
         done = cJSON_AddNumberToObject(row, "lr_scale", layer->lr_scale) != NULL;
     if (done && holds_statistics(layer))

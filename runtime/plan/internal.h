@@ -9,10 +9,11 @@
 
 enum { GR_NONE = -1 };
 
-/* A piece of the arena: bytes that are in use from time `first` to time `last`, both included. */
+/* A piece of the arena: bytes that are in use from time `first` to time `last`, both included; the upper half
+ * of them from time `early` on, which is `first` for most. */
 struct gr_buffer {
     size_t bytes, offset;
-    int first, last;
+    int first, last, early;
     int root; /* the buffer whose memory this one shares (its own index, unless merged) */
 };
 
@@ -29,6 +30,22 @@ struct gr_value {
     int uses;       /* how many inputs of steps read it */
     int step;       /* the step that makes it, GR_NONE for the photo */
     int data, grad; /* buffers, or GR_NONE */
+    int stash;      /* how it gets from the forward to the backward pass, or GR_NONE: it stays where it is */
+};
+
+/* A value that lives elsewhere between the passes: stored after its last reader forward, restored before its
+ * first reader backward. */
+struct gr_stash {
+    int value;
+    int after, before, last;     /* steps: the last reader forward, the first and the last one backward */
+    int reader;                  /* the step that computes its activation again from it, or GR_NONE */
+    int next_after, next_before; /* the next one with the same `after`, with the same `before`; or GR_NONE */
+    int half, back;              /* buffers: the copy, and where it is restored */
+    bool inside;                 /* the copy is the upper half of `back` instead, and is widened in place */
+    const float *from;           /* ready to run: the value's data, the copy, the restored value */
+    uint16_t *copy;
+    float *to;
+    struct gr_prologue dress; /* of the reader */
 };
 
 /* One layer's work, with the layers that were folded and fused into it. */
@@ -55,6 +72,8 @@ struct gr_step {
     int statistics; /* the step that takes statistics of input 0, or GR_NONE */
     int partials;   /* buffer of the statistics that this step takes of its output, or GR_NONE */
     bool deferred;  /* its output is never stored: who reads it applies scale and shift */
+    int stash;      /* first of the stashes to store after its forward pass, or GR_NONE */
+    int restore;    /* first of those to restore before its backward pass, or GR_NONE */
     int saved, scratch_forward, scratch_backward; /* buffers, or GR_NONE */
     bool transient;                      /* its weights are packed anew in each pass, into the next two */
     int packed_forward, packed_backward; /* buffers, or GR_NONE */
@@ -69,6 +88,7 @@ struct gr_step {
     struct gr_epilogue epilogue;
     struct gr_prologue dress; /* of this step's prologue */
     const float **x;
+    const float **kept; /* x in the backward pass: elsewhere where it was stashed */
     float **gx;
     bool *accumulate;
     float **gp;
@@ -76,6 +96,7 @@ struct gr_step {
     bool residual_accumulate;
     float *gy;
     float *y;
+    float *kept_y; /* y in the backward pass */
     uint32_t key[4];
     struct gr_pass pass;
 };
@@ -97,6 +118,8 @@ struct gr_plan {
     int step_count;
     struct gr_buffer *buffers;
     int buffer_count, buffer_capacity;
+    struct gr_stash *stashes;
+    int stash_count;
     int *given; /* values, in the caller's order */
     int given_count;
     int *outputs; /* values */
@@ -120,8 +143,18 @@ void gr_plan_fuse(struct gr_plan *plan);  /* add and activation into the epilogu
 int gr_plan_choose(struct gr_plan *plan); /* a kernel for each step, and its memory */
 void gr_plan_defer(
     struct gr_plan *plan); /* norms whose statistics are taken, and that are applied, by others */
+int gr_plan_stash(struct gr_plan *plan); /* what lives as bfloat16 between the passes */
 int gr_plan_place(struct gr_plan *plan); /* buffers, lifetimes, offsets, the arena, gradients */
 int gr_plan_bind(struct gr_plan *plan);  /* pointers of every step */
+
+/* The value whose data input j is read from. */
+static inline int gr_plan_source(const struct gr_step *step, int j) {
+    return j == 0 ? step->source : step->inputs[j];
+}
+
+/* What is stashed after this step's forward pass, and restored before its backward pass, for n photos. */
+void gr_stash_store(const struct gr_plan *plan, const struct gr_step *step, int n);
+void gr_stash_restore(const struct gr_plan *plan, const struct gr_step *step, int n);
 
 /* Around a step's work in `run`: a branch, and nothing else unless the plan is profiled. */
 double gr_profile_clock(void);

@@ -33,7 +33,8 @@ static int add_buffer(struct gr_plan *plan, size_t bytes, int first, int last, i
         return gr_fail(GR_ERROR_LIMIT, "an activation does not fit the address space");
     rounded -= rounded % GR_ALIGNMENT;
     *out = plan->buffer_count++;
-    plan->buffers[*out] = (struct gr_buffer){.bytes = rounded, .first = first, .last = last, .root = *out};
+    plan->buffers[*out] =
+        (struct gr_buffer){.bytes = rounded, .first = first, .last = last, .early = first, .root = *out};
     return GR_OK;
 }
 
@@ -46,7 +47,7 @@ static struct gr_buffer *root_of(struct gr_plan *plan, int buffer) {
 static void alive_at(struct gr_plan *plan, int buffer, int time) {
     struct gr_buffer *b = &plan->buffers[buffer];
     if (time < b->first)
-        b->first = time;
+        b->first = b->early = time;
     if (time > b->last)
         b->last = time;
 }
@@ -69,9 +70,24 @@ static int add_value(struct gr_plan *plan, int value, int time) {
     return add_buffer(plan, bytes, time, time, &plan->values[value].data);
 }
 
-/* The value whose data input j is read from. */
-static int source_of(const struct gr_step *step, int j) {
-    return j == 0 ? step->source : step->inputs[j];
+/* The copies of what is stashed, and where it is restored. */
+static int place_stashes(struct gr_plan *plan) {
+    for (int i = 0; i < plan->stash_count; i++) {
+        struct gr_stash *s = &plan->stashes[i];
+        int then = backward_time(plan, s->before);
+        size_t bytes;
+        GR_TRY(value_bytes(plan, s->value, &bytes));
+        GR_TRY(add_buffer(plan, bytes, then, backward_time(plan, s->last), &s->back));
+        GR_TRY(add_buffer(plan, plan->buffers[s->back].bytes / 2, forward_time(s->after), then, &s->half));
+    }
+    return GR_OK;
+}
+
+static void read_backward(struct gr_plan *plan, int value, int step) {
+    struct gr_value *v = &plan->values[value];
+    v->kept = true;
+    if (v->stash == GR_NONE)
+        alive_at(plan, v->data, backward_time(plan, step));
 }
 
 /* The activations: made by one step, read by others, kept for backward where a step says so. */
@@ -85,19 +101,15 @@ static int place_values(struct gr_plan *plan) {
         if (!step->deferred)
             GR_TRY(add_value(plan, step->output, forward_time(i)));
         for (int j = 0; j < step->layer->input_count; j++)
-            alive_at(plan, plan->values[source_of(step, j)].data, forward_time(i));
+            alive_at(plan, plan->values[gr_plan_source(step, j)].data, forward_time(i));
         if (step->residual != GR_NONE)
             alive_at(plan, plan->values[step->residual].data, forward_time(i));
         if (!step->backward)
             continue;
-        if (step->needs.keep & GR_KEEP_OUTPUT) {
-            plan->values[step->output].kept = true;
-            alive_at(plan, plan->values[step->output].data, backward_time(plan, i));
-        }
-        for (int j = 0; (step->needs.keep & GR_KEEP_INPUTS) && j < step->layer->input_count; j++) {
-            plan->values[source_of(step, j)].kept = true;
-            alive_at(plan, plan->values[source_of(step, j)].data, backward_time(plan, i));
-        }
+        if (step->needs.keep & GR_KEEP_OUTPUT)
+            read_backward(plan, step->output, i);
+        for (int j = 0; (step->needs.keep & GR_KEEP_INPUTS) && j < step->layer->input_count; j++)
+            read_backward(plan, gr_plan_source(step, j), i);
     }
     for (int i = 0; i < plan->output_count; i++) /* readable until the next pass */
         alive_at(plan, plan->values[plan->outputs[i]].data,
@@ -231,7 +243,8 @@ static void merge(struct gr_plan *plan, int earlier, int later, int time) {
 static void merge_in_place(struct gr_plan *plan) {
     for (int i = 0; i < plan->step_count; i++) {
         struct gr_step *step = &plan->steps[i];
-        if (!step->dropped && !step->deferred && (step->layer->kind->traits & GR_TRAIT_INPLACE))
+        if (!step->dropped && !step->deferred && (step->layer->kind->traits & GR_TRAIT_INPLACE) &&
+            plan->values[step->inputs[0]].stash == GR_NONE) /* else it is copied after this step */
             merge(plan, plan->values[step->inputs[0]].data, plan->values[step->output].data, forward_time(i));
     }
     for (int i = plan->step_count - 1; i >= 0; i--) {
@@ -258,45 +271,75 @@ static int by_size(const void *a, const void *b) {
     return x->root - y->root; /* buffers are distinct roots: a total order */
 }
 
-static int by_offset(const void *a, const void *b) {
-    const struct gr_buffer *x = *(struct gr_buffer *const *)a, *y = *(struct gr_buffer *const *)b;
-    if (x->offset != y->offset)
-        return x->offset < y->offset ? -1 : 1;
-    return x->root - y->root;
+/* Bytes low..high-1 of a buffer in use from time first to time last. */
+struct part {
+    int64_t low, high;
+    int first, last;
+};
+
+static int parts_of(const struct gr_buffer *b, struct part parts[2]) {
+    int64_t bytes = (int64_t)b->bytes;
+    parts[0] = (struct part){0, bytes, b->first, b->last};
+    parts[1] = (struct part){bytes / 2, bytes, b->early, b->first - 1};
+    return b->early < b->first ? 2 : 1;
 }
 
-/* The lowest offset where `buffer` meets none of the placed ones that are alive with it. `near` is room for
- * them. */
+/* Offsets above `low` and below `high` at which a buffer would meet another one. */
+struct taken {
+    int64_t low, high;
+};
+
+static int by_low(const void *a, const void *b) {
+    const struct taken *x = a, *y = b;
+    if (x->low != y->low)
+        return x->low < y->low ? -1 : 1;
+    return x->high < y->high ? -1 : x->high > y->high;
+}
+
+/* Adds the offsets at which `buffer` would meet `other`, at most MOST_TAKEN. */
+enum { MOST_TAKEN = 4 };
+static int add_taken(const struct gr_buffer *other, const struct gr_buffer *buffer, struct taken *taken) {
+    struct part theirs[2], own[2];
+    int their_count = parts_of(other, theirs), own_count = parts_of(buffer, own), n = 0;
+    for (int i = 0; i < their_count; i++)
+        for (int j = 0; j < own_count; j++)
+            if (theirs[i].first <= own[j].last && own[j].first <= theirs[i].last)
+                taken[n++] = (struct taken){(int64_t)other->offset + theirs[i].low - own[j].high,
+                                            (int64_t)other->offset + theirs[i].high - own[j].low};
+    return n;
+}
+
+/* The lowest offset where `buffer` meets none of the placed ones. `taken` is room for MOST_TAKEN of each. */
 static size_t lowest_gap(struct gr_buffer *const *placed, int count, const struct gr_buffer *buffer,
-                         struct gr_buffer **near) {
+                         struct taken *taken) {
     int n = 0;
     for (int i = 0; i < count; i++)
-        if (placed[i]->first <= buffer->last && buffer->first <= placed[i]->last)
-            near[n++] = placed[i];
-    qsort(near, (size_t)n, sizeof *near, by_offset);
-    size_t offset = 0;
-    for (int i = 0; i < n; i++) {
-        if (near[i]->offset >= offset && near[i]->offset - offset >= buffer->bytes)
-            break;
-        size_t end = near[i]->offset + near[i]->bytes;
-        if (end > offset)
-            offset = end;
-    }
-    return offset;
+        n += add_taken(placed[i], buffer, taken + n);
+    qsort(taken, (size_t)n, sizeof *taken, by_low);
+    int64_t offset = 0;
+    for (int i = 0; i < n && taken[i].low < offset; i++)
+        if (taken[i].high > offset)
+            offset = taken[i].high;
+    return (size_t)offset;
 }
 
 static int assign_offsets(struct gr_plan *plan) {
-    struct gr_buffer **order = gr_calloc((size_t)plan->buffer_count * 2, sizeof *order);
-    if (!order)
+    struct gr_buffer **order = gr_calloc((size_t)plan->buffer_count, sizeof *order);
+    struct taken *taken = gr_calloc((size_t)plan->buffer_count * MOST_TAKEN, sizeof *taken);
+    if (!order || !taken) {
+        gr_free(order);
+        gr_free(taken);
         return GR_ERROR_MEMORY;
+    }
     int count = 0;
+    plan->arena_bytes = 0;
     for (int i = 0; i < plan->buffer_count; i++)
         if (plan->buffers[i].root == i)
             order[count++] = &plan->buffers[i];
     qsort(order, (size_t)count, sizeof *order, by_size);
     int status = GR_OK;
     for (int i = 0; i < count && !status; i++) {
-        order[i]->offset = lowest_gap(order, i, order[i], order + plan->buffer_count);
+        order[i]->offset = lowest_gap(order, i, order[i], taken);
         size_t end;
         if (!gr_size_add(order[i]->offset, order[i]->bytes, &end))
             status = gr_fail(GR_ERROR_LIMIT, "%s: the plan does not fit the address space", plan->net->name);
@@ -304,7 +347,46 @@ static int assign_offsets(struct gr_plan *plan) {
             plan->arena_bytes = end;
     }
     gr_free(order);
+    gr_free(taken);
     return status;
+}
+
+/* Copies whose value takes at least `bytes` lie where it is restored, the others have memory of their own. */
+static void put_inside(struct gr_plan *plan, size_t bytes) {
+    for (int i = 0; i < plan->stash_count; i++) {
+        struct gr_stash *s = &plan->stashes[i];
+        struct gr_buffer *back = &plan->buffers[s->back];
+        s->inside = back->bytes >= bytes;
+        back->early = s->inside ? forward_time(s->after) : back->first;
+        plan->buffers[s->half].root = s->inside ? s->back : s->half;
+    }
+}
+
+/* The largest size of a stashed value that is below `bytes`, or 0. */
+static size_t next_size(const struct gr_plan *plan, size_t bytes) {
+    size_t size = 0;
+    for (int i = 0; i < plan->stash_count; i++) {
+        size_t own = plan->buffers[plan->stashes[i].back].bytes;
+        size = own < bytes && own > size ? own : size;
+    }
+    return size;
+}
+
+/* A copy that is widened in place saves its own size while it is widened, but holds the place for longer, so
+ * that gaps arise. Which is better is tried: for none, for the largest values, for more and more of them. */
+static int assign_best_offsets(struct gr_plan *plan) {
+    enum { TRIES = 6 };
+    size_t best = SIZE_MAX, best_bytes = SIZE_MAX, bytes = SIZE_MAX;
+    for (int i = 0; i < TRIES && bytes > 0; i++, bytes = next_size(plan, bytes)) {
+        put_inside(plan, bytes);
+        GR_TRY(assign_offsets(plan));
+        if (plan->arena_bytes < best) {
+            best = plan->arena_bytes;
+            best_bytes = bytes;
+        }
+    }
+    put_inside(plan, best_bytes);
+    return assign_offsets(plan);
 }
 
 int gr_plan_place(struct gr_plan *plan) {
@@ -314,13 +396,14 @@ int gr_plan_place(struct gr_plan *plan) {
         if (!step->accumulate)
             return GR_ERROR_MEMORY;
     }
+    GR_TRY(place_stashes(plan));
     GR_TRY(place_values(plan));
     if (plan->request.training || plan->request.input_gradient)
         GR_TRY(place_gradients(plan));
     GR_TRY(place_step_memory(plan));
     keep_prologues(plan);
     merge_in_place(plan);
-    GR_TRY(assign_offsets(plan));
+    GR_TRY(plan->stash_count ? assign_best_offsets(plan) : assign_offsets(plan));
     plan->arena = gr_alloc(plan->arena_bytes);
     if (!plan->arena)
         return gr_fail_in("%s, batch %d: the plan's arena", plan->net->name, plan->request.capacity);

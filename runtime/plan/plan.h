@@ -11,6 +11,9 @@
 
 struct gr_plan;
 
+/* What activations that the backward pass reads are kept as. */
+enum gr_stash_kind { GR_STASH_NONE /* float32, where they were computed */, GR_STASH_BF16 };
+
 /* Called in the backward pass when all gradients of a layer are there and nothing needs its parameters any
  * more, once for each of them; `trained` is its place in gr_plan_trained. It may change the parameter. A
  * status other than 0 ends the pass with that status. */
@@ -30,6 +33,7 @@ struct gr_plan_request {
     gr_plan_update *update; /* NULL: gradients are there until the next pass. Else they share memory, and each
                                is there only while update is called for it */
     void *update_payload;
+    enum gr_stash_kind stash; /* in training: halves that memory; gradients are off by about 0.2 % then */
     bool exact;     /* only kernels that round as a direct computation does (no Winograd); also where the
                        network asks for it */
     bool reference; /* no folding, no fusing: the oracle that tests compare with */
@@ -92,10 +96,13 @@ const float *gr_plan_input_gradient(const struct gr_plan *plan);
 size_t gr_plan_arena(const struct gr_plan *plan);
 size_t gr_plan_memory(const struct gr_plan *plan);
 
+/* Bytes of the copies that activations are kept as from the forward to the backward pass, and how many. */
+size_t gr_plan_stashed(const struct gr_plan *plan, int *count);
+
 /* One row a layer of the network, in network order: name, kind, shape, parameters, trainable,
  * lr_scale, batch_norm ("fixed", "train" or absent), kernel, why (that kernel), candidates (where kernels
- * were compared: a list of {kernel, ms}, the estimates for a batch forward), source, and cached (false). A
- * new JSON array. */
+ * were compared: a list of {kernel, ms}, the estimates for a batch forward), stash ("bf16" where the output
+ * is kept so), source, and cached (false). A new JSON array. */
 cJSON *gr_plan_explain(const struct gr_plan *plan);
 
 /* Times every step from now on (or no longer), from sums of 0; it costs two readings of the clock a step. */

@@ -43,29 +43,51 @@ static int bind_weights(struct gr_plan *plan, struct gr_step *step) {
     return GR_OK;
 }
 
-static void bind_prologue(struct gr_plan *plan, struct gr_step *step) {
-    const struct gr_step *norm = &plan->steps[step->prologue];
+/* What a norm leaves for whoever applies it. */
+static struct gr_prologue prologue_of(const struct gr_plan *plan, const struct gr_step *norm) {
     const float *saved = address(plan, norm->saved);
-    step->dress = (struct gr_prologue){.scale = saved,
-                                       .shift = saved + norm->geometry.out.c,
-                                       .activation = norm->epilogue.activation,
-                                       .a = norm->epilogue.a};
+    return (struct gr_prologue){.scale = saved,
+                                .shift = saved + norm->geometry.out.c,
+                                .activation = norm->epilogue.activation,
+                                .a = norm->epilogue.a};
+}
+
+static void bind_stashes(struct gr_plan *plan) {
+    for (int i = 0; i < plan->stash_count; i++) {
+        struct gr_stash *s = &plan->stashes[i];
+        s->from = address(plan, plan->values[s->value].data);
+        s->to = address(plan, s->back);
+        s->copy = address(plan, s->half);
+        if (s->inside)
+            s->copy = (uint16_t *)(void *)((char *)s->to + plan->buffers[s->back].bytes / 2);
+        if (s->reader != GR_NONE)
+            s->dress = prologue_of(plan, &plan->steps[s->reader]);
+    }
+}
+
+/* Where the backward pass reads a value. */
+static float *kept_value(const struct gr_plan *plan, int value) {
+    const struct gr_value *v = &plan->values[value];
+    return address(plan, v->stash == GR_NONE ? v->data : plan->stashes[v->stash].back);
 }
 
 static int bind_step(struct gr_plan *plan, struct gr_step *step) {
     int inputs = step->layer->input_count, params = step->layer->param_count;
     step->x = gr_calloc((size_t)inputs, sizeof *step->x);
+    step->kept = gr_calloc((size_t)inputs, sizeof *step->kept);
     step->gx = gr_calloc((size_t)inputs, sizeof *step->gx);
     step->gp = gr_calloc((size_t)params, sizeof *step->gp);
-    if (!step->x || !step->gx || !step->gp)
+    if (!step->x || !step->kept || !step->gx || !step->gp)
         return GR_ERROR_MEMORY;
     for (int j = 0; j < inputs; j++) {
         const struct gr_value *in = &plan->values[step->inputs[j]];
-        step->x[j] = address(plan, plan->values[j == 0 ? step->source : step->inputs[j]].data);
+        step->x[j] = address(plan, plan->values[gr_plan_source(step, j)].data);
+        step->kept[j] = kept_value(plan, gr_plan_source(step, j));
         if (step->backward && in->gradient)
             step->gx[j] = address(plan, in->grad);
     }
     step->y = address(plan, plan->values[step->output].data);
+    step->kept_y = kept_value(plan, step->output);
     if (step->backward)
         step->gy = address(plan, plan->values[step->output].grad);
     if (step->residual != GR_NONE) {
@@ -76,7 +98,7 @@ static int bind_step(struct gr_plan *plan, struct gr_step *step) {
     GR_TRY(bind_weights(plan, step));
     step->epilogue.statistics = address(plan, step->partials);
     if (step->prologue != GR_NONE)
-        bind_prologue(plan, step);
+        step->dress = prologue_of(plan, &plan->steps[step->prologue]);
     step->pass = (struct gr_pass){.layer = step->layer,
                                   .geometry = &step->geometry,
                                   .kernel = step->kernel,
@@ -131,6 +153,7 @@ int gr_plan_bind(struct gr_plan *plan) {
     for (int i = 0; i < plan->step_count; i++)
         if (!plan->steps[i].dropped)
             GR_TRY(bind_step(plan, &plan->steps[i]));
+    bind_stashes(plan);
     return bind_gradients(plan);
 }
 
@@ -210,6 +233,7 @@ int gr_plan_forward(struct gr_plan *plan, int n, const struct gr_stream *stream)
         refresh(step);
         bind_packed(plan, step, step->packed_forward);
         step->pass.n = n;
+        step->pass.x = step->x;
         step->pass.y = step->y;
         step->pass.scratch = address(plan, step->scratch_forward);
         if (step->statistics != GR_NONE)
@@ -218,6 +242,7 @@ int gr_plan_forward(struct gr_plan *plan, int n, const struct gr_stream *stream)
             set_key(step, stream ? stream : &first);
         if (step->layer->kind->forward(&step->pass))
             return fail_in_step(plan, step);
+        gr_stash_store(plan, step, n);
         gr_profile_end(plan, i, false, began);
     }
     plan->batch = n;
@@ -241,7 +266,7 @@ static void backward_epilogue(struct gr_step *step, int64_t count) {
     if (step->layer->kind->traits & GR_TRAIT_EPILOGUE_BACKWARD)
         return;
     if (step->activation)
-        gr_activation_backward(step->epilogue.activation, step->epilogue.a, count, step->y, step->gy,
+        gr_activation_backward(step->epilogue.activation, step->epilogue.a, count, step->kept_y, step->gy,
                                step->gy, false);
     if (!step->residual_gradient)
         return;
@@ -269,8 +294,10 @@ int gr_plan_backward(struct gr_plan *plan) {
         if (step->dropped || !step->backward)
             continue;
         double began = gr_profile_begin(plan);
+        gr_stash_restore(plan, step, plan->batch);
         backward_epilogue(step, plan->batch * gr_shape_size(step->geometry.out));
-        step->pass.y = step->needs.keep & GR_KEEP_OUTPUT ? step->y : NULL;
+        step->pass.x = step->kept;
+        step->pass.y = step->needs.keep & GR_KEEP_OUTPUT ? step->kept_y : NULL;
         step->pass.scratch = address(plan, step->scratch_backward);
         bind_packed(plan, step, step->packed_backward);
         bool work = step->want.param_gradient || step->want.input_gradient ||

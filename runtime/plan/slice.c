@@ -61,7 +61,9 @@ static int add_step(struct gr_plan *plan, struct gr_layer *layer) {
                              .output = layer->index,
                              .prologue = GR_NONE,
                              .statistics = GR_NONE,
-                             .partials = GR_NONE};
+                             .partials = GR_NONE,
+                             .stash = GR_NONE,
+                             .restore = GR_NONE};
     step->inputs = gr_calloc((size_t)count, sizeof *step->inputs);
     step->in = gr_calloc((size_t)count, sizeof *step->in);
     if (!step->inputs || !step->in)
@@ -100,6 +102,7 @@ int gr_plan_slice(struct gr_plan *plan) {
     for (int i = 0; i < net->layer_count; i++) {
         plan->values[i].same_as = i;
         plan->values[i].step = plan->values[i].data = plan->values[i].grad = GR_NONE;
+        plan->values[i].stash = GR_NONE;
     }
     mark(plan);
     plan->values[0].shape = plan->request.input;
