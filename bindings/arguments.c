@@ -173,6 +173,17 @@ const char *graft_field_string(lua_State *L, int index, const char *who, const c
     return value;
 }
 
+enum gr_stash_kind graft_field_stash(lua_State *L, int index, const char *who) {
+    static const char *const names[] = {[GR_STASH_NONE] = "none", [GR_STASH_BF16] = "bf16"};
+    enum { COUNT = sizeof names / sizeof *names };
+    const char *name = graft_field_string(L, index, who, "stash", names[GR_STASH_NONE]);
+    for (int i = 0; i < COUNT; i++)
+        if (strcmp(name, names[i]) == 0)
+            return (enum gr_stash_kind)i;
+    graft_no_field(L, "stash", name, names, COUNT);
+    return GR_STASH_NONE;
+}
+
 int graft_field_numbers(lua_State *L, int index, const char *who, const char *key, float *out, int most) {
     if (!graft_field(L, index, key))
         return 0;

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "net/network.h"
+#include "plan/plan.h"
 
 /* `size` bytes, zeroed, in a userdata that is pushed: released by the collector, whatever is raised later. */
 void *graft_scratch(lua_State *L, size_t count, size_t size);
@@ -31,6 +32,8 @@ bool graft_field_boolean(lua_State *L, int index, const char *who, const char *k
 /* The string lives as long as the table holds it. */
 const char *graft_field_string(lua_State *L, int index, const char *who, const char *key,
                                const char *otherwise);
+/* The field `stash` of a training: "none" or "bf16". */
+enum gr_stash_kind graft_field_stash(lua_State *L, int index, const char *who);
 /* Numbers of a list field into out[]; returns how many (0 when absent), at most `most`. */
 int graft_field_numbers(lua_State *L, int index, const char *who, const char *key, float *out, int most);
 /* Pushes the field and returns true, or pushes nothing and returns false when it is absent. Metamethods are

@@ -21,6 +21,7 @@ struct bench {
     struct gr_plan *plan;          /* of inference, else NULL */
     struct gr_tensor x, y;         /* [N,H,W,C], [N,K]; made for the first run */
     int batch;
+    enum gr_stash_kind stash;
     bool busy; /* in a run: a layer written in Lua must not close it or run it again */
 };
 
@@ -84,16 +85,17 @@ static int prepare(struct bench *bench, struct gr_network *net, bool training, u
         .loss = {.kind = GR_CROSS_ENTROPY},
         .at_once = true, /* as a fit does */
         .capacity = bench->batch,
+        .stash = bench->stash,
         .seed = seed,
     };
     GR_TRY(gr_trainer_create(&bench->trainer, net, &options));
     return gr_trainer_prepare(bench->trainer, bench->batch, net->input);
 }
 
-/* core.bench(net, {batch=, training=}) -> bench */
+/* core.bench(net, {batch=, training=, stash=}) -> bench */
 static int core_bench(lua_State *L) {
     static const char who[] = "core.bench";
-    static const char *const known[] = {"batch", "training", NULL};
+    static const char *const known[] = {"batch", "training", "stash", NULL};
     struct graft_network *network = graft_change_network(L, 1, who);
     lua_settop(L, 2);
     graft_known(L, 2, who, known);
@@ -101,8 +103,9 @@ static int core_bench(lua_State *L) {
         return graft_fail(L, GR_ERROR_OPTION, "%s: the network has no classifier", who);
     int batch = (int)graft_field_integer(L, 2, who, "batch", 32, 1, 1 << 16);
     bool training = graft_field_boolean(L, 2, who, "training", false);
+    enum gr_stash_kind stash = graft_field_stash(L, 2, who);
     struct bench *bench = lua_newuserdatauv(L, sizeof *bench, 1);
-    *bench = (struct bench){.batch = batch};
+    *bench = (struct bench){.batch = batch, .stash = stash};
     luaL_setmetatable(L, TYPE);
     lua_pushvalue(L, 1);
     lua_setiuservalue(L, -2, 1);

@@ -239,11 +239,12 @@ static int no_update(void *payload, int trained) {
     return GR_OK;
 }
 
-/* net:plan{input=, capacity=, training=, at_once=, lean=, layers=, inputs=} -> {rows=, arena=, memory=};
+/* net:plan{input=, capacity=, training=, at_once=, lean=, layers=, inputs=, stash=} ->
+ * {rows=, arena=, memory=, stashed=, stashes=};
  * layers: those whose output is wanted; inputs: those whose output is given */
 static int network_plan(lua_State *L) {
-    static const char *const known[] = {"input", "capacity", "training", "at_once",
-                                        "lean",  "layers",   "inputs",   NULL};
+    static const char *const known[] = {"input",  "capacity", "training", "at_once", "lean",
+                                        "layers", "inputs",   "stash",    NULL};
     struct graft_network *network = graft_check_network(L, 1, "net:plan");
     struct gr_plan *plan = NULL;
     lua_settop(L, 2);
@@ -254,6 +255,7 @@ static int network_plan(lua_State *L) {
         .training = graft_field_boolean(L, 2, "net:plan", "training", false),
         .lean = graft_field_boolean(L, 2, "net:plan", "lean", false),
         .update = graft_field_boolean(L, 2, "net:plan", "at_once", false) ? no_update : NULL,
+        .stash = graft_field_stash(L, 2, "net:plan"),
     };
     if (graft_field(L, 2, "input"))
         request.input = graft_shape(L, -1, "net:plan");
@@ -276,6 +278,11 @@ static int network_plan(lua_State *L) {
     lua_setfield(L, -2, "arena");
     lua_pushinteger(L, (lua_Integer)gr_plan_memory(plan));
     lua_setfield(L, -2, "memory");
+    int stashes;
+    lua_pushinteger(L, (lua_Integer)gr_plan_stashed(plan, &stashes));
+    lua_setfield(L, -2, "stashed");
+    lua_pushinteger(L, stashes);
+    lua_setfield(L, -2, "stashes");
     graft_drop(held_rows);
     graft_drop(held_plan);
     return 1;

@@ -116,12 +116,12 @@ static void fix_norms(lua_State *L, struct gr_network *net) {
 }
 
 /* core.trainer(net, {optimizer=, loss=, schedule=, steps=, epoch_steps=, clip=, batch_size=, fit=, seed=,
- * fixed_norms=, at_once=}) */
+ * fixed_norms=, at_once=, stash=}) */
 static int core_trainer(lua_State *L) {
     static const char who[] = "graft.trainer";
-    static const char *const known[] = {"optimizer",   "loss",        "schedule",   "steps",
-                                        "epoch_steps", "clip",        "batch_size", "fit",
-                                        "seed",        "fixed_norms", "at_once",    NULL};
+    static const char *const known[] = {"optimizer", "loss",       "schedule", "steps", "epoch_steps",
+                                        "clip",      "batch_size", "fit",      "seed",  "fixed_norms",
+                                        "at_once",   "stash",      NULL};
     const struct graft_state *state = graft_state(L);
     struct graft_network *network = graft_change_network(L, 1, who);
     const struct gr_network *net = network->net;
@@ -138,6 +138,7 @@ static int core_trainer(lua_State *L) {
         .seed = (uint64_t)graft_field_integer(L, 2, who, "seed", (lua_Integer)state->seed, LUA_MININTEGER,
                                               LUA_MAXINTEGER),
         .fit = (uint64_t)graft_field_integer(L, 2, who, "fit", (lua_Integer)state->fit, 0, LUA_MAXINTEGER),
+        .stash = graft_field_stash(L, 2, who),
         .capacity = (int)graft_field_integer(L, 2, who, "batch_size", 0, 0, 1 << 16),
         .at_once = graft_field_boolean(L, 2, who, "at_once", false),
     };
@@ -524,20 +525,13 @@ static int core_interval(lua_State *L) {
 
 void graft_open_trainer(lua_State *L) {
     static const luaL_Reg methods[] = {
-        {"step", trainer_step},
-        {"step_batch", trainer_step_batch},
-        {"lr", trainer_lr},
-        {"steps", trainer_steps},
-        {"norm", trainer_norm},
-        {"logits", trainer_logits},
-        {"net", trainer_net},
-        {"save", trainer_save},
-        {"hold", trainer_hold},
-        {"restore", trainer_restore},
-        {"use", trainer_use},
-        {"rest", trainer_rest},
-        {"close", trainer_close},
-        {NULL, NULL},
+        {"step", trainer_step},   {"step_batch", trainer_step_batch},
+        {"lr", trainer_lr},       {"steps", trainer_steps},
+        {"norm", trainer_norm},   {"logits", trainer_logits},
+        {"net", trainer_net},     {"save", trainer_save},
+        {"hold", trainer_hold},   {"restore", trainer_restore},
+        {"use", trainer_use},     {"rest", trainer_rest},
+        {"close", trainer_close}, {NULL, NULL},
     };
     static const luaL_Reg functions[] = {
         {"trainer", core_trainer}, {"evaluate", core_evaluate}, {"interval", core_interval}, {NULL, NULL}};

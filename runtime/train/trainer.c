@@ -153,7 +153,8 @@ int gr_trainer_prepare(struct gr_trainer *trainer, int n, struct gr_shape input)
     int capacity = n > trainer->options.capacity ? n : trainer->options.capacity;
     if (trainer->capacity > capacity)
         capacity = trainer->capacity;
-    struct gr_plan_request request = {.capacity = capacity, .input = input, .training = true};
+    struct gr_plan_request request = {
+        .capacity = capacity, .input = input, .training = true, .stash = trainer->options.stash};
     if (trainer->features) {
         GR_TRY(gr_frozen_check(&trainer->features->prefix, input));
         request.inputs = trainer->features->prefix.layers;

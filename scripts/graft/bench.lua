@@ -101,7 +101,7 @@ function bench.measure(job)
       net:freeze { "*" }
       net:unfreeze(choose(net:stages()))
    end
-   local running <close> = core.bench(net, { batch = job.batch, training = choose ~= nil })
+   local running <close> = core.bench(net, { batch = job.batch, training = choose ~= nil, stash = job.stash })
    local function run()
       running:run()
    end
@@ -120,6 +120,7 @@ function bench.measure(job)
    local flop, each = flop_of(steps), 1000 / job.batch
    local row = memory_peaks { model = job.model, case = job.case, batch = job.batch, threads = core.threads(),
       size = net:input_shape()[2], runs = #times, ms = 1000 * median, ms_per_image = each * median, min = each * low,
+      stash = choose and job.stash or nil,
       max = each * high, gflops = flop / median / 1e9, gflop_per_image = flop / job.batch / 1e9 }
    row.layers = job.layers and layer_rows(samples, median) or nil
    return row
@@ -194,7 +195,7 @@ local function measure_start_up(job)
    return row
 end
 
--- job: {model=, case=, batch=, threads=, size=|nil, runs=|nil, layers=|nil}. Returns the row of graft bench --json.
+-- job: {model=, case=, batch=, threads=, size=|nil, runs=|nil, layers=|nil, stash=|nil}. Returns the row of graft bench --json.
 function bench.run(job)
    if job.case == "startup" then
       return measure_start_up(job)

@@ -18,7 +18,8 @@ local fit = {}
 local keys = { epochs = "integer", batch_size = "integer", optimizer = "table", schedule = "table",
    augment = { "string", "table" }, keep = "string", cache = { "string", "table" }, out = "string", resume = "boolean",
    on_epoch = "function", loss = { "function", "table" }, val = { "table", "boolean" }, patience = "integer",
-   clip = "number", name = "string", threads = "integer", bn = "string", monitor = "string", drop_last = "boolean" }
+   clip = "number", name = "string", threads = "integer", bn = "string", monitor = "string", drop_last = "boolean",
+   stash = "string" }
 
 local WHO = "graft.fit"
 local MOST = 1000000 -- epochs, photos in a batch: more is a slip
@@ -40,6 +41,7 @@ local function check_options(options)
    options.monitor = options.monitor or "val_accuracy"
    choice(options.keep, { "best", "last" }, "keep")
    choice(options.monitor, { "val_accuracy", "val_loss", "val_f1", "val_map" }, "monitor")
+   options.stash = trainer.stash(options, WHO)
    if options.bn then
       choice(options.bn, { "train", "fixed" }, "bn")
    end
@@ -131,6 +133,9 @@ local function options_digest(job)
          text[#text + 1] = ("%s %.9g %s"):format(row.name, row.lr_scale, tostring(row.fixed_norm))
       end
    end
+   if o.stash ~= "none" then
+      text[#text + 1] = "stash " .. o.stash
+   end
    if job.handle:exact() then
       text[#text + 1] = "exact"
    end
@@ -139,7 +144,7 @@ end
 
 -- What departs from plain float32 arithmetic by the kernels of the cost model's choice.
 local function modes(job)
-   return { fit = core.fit(), exact = job.handle:exact() }
+   return { fit = core.fit(), exact = job.handle:exact(), stash = job.options.stash }
 end
 
 -- What `last` says of this fit, beside the tensors.
@@ -424,7 +429,7 @@ local function make_run(job, state, folder, files)
    local last = state.rows[#state.rows]
    return run.new {
       name = job.options.name, epochs = state.rows, epochs_done = state.epoch, epochs_wanted = job.options.epochs,
-      exact = job.handle:exact(),
+      exact = job.handle:exact(), stash = job.options.stash,
       seconds = state.seconds, best = state.best, last = last, stopped = state.stopped, kept = kept, out = folder,
       cache = { mode = job.cache.mode, layers = job.cache.layers, bytes = job.cache.bytes, hits = job.cache.hits,
          where = job.cache.bytes > 0 and job.cache.where or "nowhere" },

@@ -227,7 +227,8 @@ local function describe(job)
    if d:size() then
       input = { input[1], d:size(), d:size() }
    end
-   local compiled = job.handle:plan { input = input, capacity = job.batch_size, training = true }
+   local compiled = job.handle:plan { input = input, capacity = job.batch_size, training = true,
+      stash = job.options.stash }
    local cache = feature_cache.choose(job)
    if cache.train then
       local covered, cut = feature_cache.covered(job.handle, cache.layers), {}
@@ -244,6 +245,7 @@ local function describe(job)
    return {
       layers = core.array(compiled.rows),
       exact = job.handle:exact(),
+      stash = { kind = job.options.stash, activations = compiled.stashes, bytes = compiled.stashed },
       parameters = job.handle:parameters(),
       trainable_parameters = job.handle:parameters(true),
       planned_memory = plan_memory.peak(job, cache, input, decoded),
@@ -259,6 +261,16 @@ local function describe(job)
       batch_size = job.batch_size,
       steps_per_epoch = job.steps_per_epoch,
    }, timed
+end
+
+-- nil where activations stay what they are.
+local function stash_line(document)
+   local stash = document.stash
+   if stash.kind == "none" then
+      return nil
+   end
+   return ("%s kept as %s for the backward pass, %s instead of %s"):format(
+      format.plural(stash.activations, "activation"), stash.kind, format.bytes(stash.bytes), format.bytes(2 * stash.bytes))
 end
 
 local function memory_line(document)
@@ -289,9 +301,15 @@ local function text_of(job, document, timed, number)
       { "weights", weights_line(document) },
       { "kernels", kernels_line(document) or "one for each kind of layer" },
       { "cache", document.cache.text },
+   }
+   local stash = stash_line(document)
+   rows[#rows + 1] = stash and { "stash", stash } or nil
+   for _, row in ipairs {
       { "memory", memory_line(document) },
       { "time", time_line(job, document, timed) },
-   }
+   } do
+      rows[#rows + 1] = row
+   end
    return table.concat({ head,
       layer_table(document.layers, stage_of_layers(job.handle), o.optimizer.lr),
       format.columns(rows) }, "\n")

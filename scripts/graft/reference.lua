@@ -121,14 +121,15 @@ local entries = {
    -- training
    { "graft.fit",
       "(net, data, {epochs=20, batch_size=32, optimizer=, schedule=, augment=, loss=, keep=\"best\", patience=, clip=, "
-      .. "bn=, val=, monitor=, on_epoch=, name=, out=, resume=, cache=, threads=}) -> run",
+      .. "bn=, val=, monitor=, on_epoch=, name=, out=, resume=, cache=, threads=, stash=\"none\"}) -> run",
       "Trains what is not frozen, in place; afterwards net holds the best epoch by val_accuracy (keep=\"last\": the last). "
       .. 'cache="auto", "none" or "pool:K": see graft help cache. '
+      .. 'stash="bf16" keeps activations for the backward pass as bfloat16: less memory, gradients off by about 0.2 %. '
       .. "Ctrl-C at the prompt stops it in good order.",
       "graft.fit(net, d, { epochs = 20, optimizer = graft.adamw{ lr = 1e-3 } })" },
    { "graft.fine_tune", "(net, data, {epochs=, batch_size=, lr=, augment=, out=}) -> run",
       "The usual two phases: the new head alone, then everything, pretrained layers at one tenth of the rate." },
-   { "graft.trainer", "(net, {optimizer=, loss=, schedule=, steps=, clip=}) -> tr",
+   { "graft.trainer", "(net, {optimizer=, loss=, schedule=, steps=, clip=, stash=}) -> tr",
       "For loops of one's own: tr:step trains on one batch. Gradients are made anew in every step, so there is no zero_grad." },
    { "tr:step", "(x, y [, b]) -> loss", "One step on a batch; y may also be a list of class names." },
    { "tr:evaluate", "(set) -> result", "As graft.evaluate." },

@@ -99,6 +99,9 @@ function run.text(self)
    if self.exact then
       add("kernels", "exact ones only")
    end
+   if self.stash ~= "none" then
+      add("stash", ("activations were kept as %s for the backward pass"):format(self.stash))
+   end
    local saved = require("graft.feature_cache").saved(self.cache, self.epochs_done)
    add("spent", ("%s, %s%s%s"):format(format.seconds(self.seconds), format.bytes(self.peak_memory),
       self.process_memory and (" (the whole process %s)"):format(format.bytes(self.process_memory)) or "",
@@ -121,6 +124,7 @@ function run.json(self)
       seconds = self.seconds,
       cache = self.cache,
       exact = self.exact,
+      stash = self.stash,
       best = self.best or core.null,
       last = last and { epoch = last.epoch, train_loss = last.train_loss, val_accuracy = last.val_accuracy,
          val_loss = last.val_loss } or core.null,

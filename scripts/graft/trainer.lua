@@ -16,6 +16,20 @@ local trainer = {}
 local Trainer = { __name = "graft.trainer" }
 local states = setmetatable({}, { __mode = "k" })
 
+-- How activations are kept for the backward pass: options.stash.
+trainer.stashes = { "none", "bf16" }
+
+function trainer.stash(options, who)
+   local stash = options.stash or "none"
+   for _, name in ipairs(trainer.stashes) do
+      if stash == name then
+         return stash
+      end
+   end
+   core.error("option", ("%s: stash must be one of %s, got %q"):format(who, table.concat(trainer.stashes, ", "), stash),
+      core.nearest(stash, trainer.stashes))
+end
+
 -- The bindings' options of a trainer from what fit and graft.trainer take.
 function trainer.options(options, who, steps_per_epoch)
    local optimizer = options.optimizer or descriptions.optimizer.sgd { lr = 0.01, momentum = 0.9 }
@@ -29,13 +43,14 @@ function trainer.options(options, who, steps_per_epoch)
       fit = core.fit(),
       seed = core.seed(),
       fixed_norms = options.bn == "fixed" or nil,
+      stash = trainer.stash(options, who),
    }
    fields.epoch_steps = steps_per_epoch
    return fields, optimizer
 end
 
 local keys = { optimizer = "table", loss = { "function", "table" }, schedule = "table", steps = "integer",
-   clip = "number", batch_size = "integer", bn = "string" }
+   clip = "number", batch_size = "integer", bn = "string", stash = "string" }
 
 -- graft.trainer(net, options): `steps` is the length of the schedule. The step schedule counts steps here.
 function trainer.new(net, options)

@@ -34,6 +34,14 @@ describe("graft bench", function()
     end
   end)
 
+  it("takes --stash for the cases that train", function()
+    local rows = helpers.json(quick("--stash", "bf16"))
+    assert.same({ false, "bf16", "bf16", "bf16", false }, { rows[1].stash or false, rows[2].stash, rows[3].stash,
+      rows[4].stash, rows[5].stash or false })
+    assert.is_nil(helpers.json(quick("--case", "full"))[1].stash)
+    helpers.refused(quick("--stash", "bf15"), 2, { "--stash: expected one of none, bf16" })
+  end)
+
   it("counts forward once, and each gradient that exists once more", function()
     local flop = {}
     for _, case in ipairs { "inference", "head", "last", "full" } do

@@ -1,4 +1,5 @@
--- What departs from the usual arithmetic only where a recipe asks for it: exact kernels.
+-- What departs from the usual arithmetic only where a recipe asks for it: exact kernels, and activations
+-- that wait for the backward pass as bfloat16.
 local helpers = require "helpers"
 local core = require "graft.core"
 
@@ -8,7 +9,7 @@ local photos = helpers.photos("photos", { "bowls", "mugs", "plates" }, 10)
 local function recipe(text)
   return helpers.recipe(([[
     local graft = require "graft"
-    local opt = graft.options { exact = false, freeze = false }
+    local opt = graft.options { exact = false, freeze = false, stash = "none" }
     local d = graft.data.folder(%q, { size = 32 })
     local net = graft.nn.network { name = "wide", input = { 3, 32, 32 }, classes = d.classes, head = "fc",
       stages = { "conv1", "conv2" },
@@ -22,7 +23,9 @@ local function recipe(text)
   ]]):format(photos) .. text)
 end
 
-local fits = recipe 'graft.fit(net, d, { epochs = 2, batch_size = 8, optimizer = graft.sgd { lr = 0.01 } })'
+local fits = recipe [[
+  graft.fit(net, d, { epochs = 2, batch_size = 8, optimizer = graft.sgd { lr = 0.01 }, stash = opt.stash })
+]]
 
 local function kernels(plan)
   local all = {}
@@ -60,7 +63,7 @@ describe("exact kernels", function()
     local out = helpers.fresh "exact"
     local text = helpers.done({ "run", fits, "--exact", "--out", out }).out
     assert.matches("\nkernels +exact ones only\n", text .. helpers.read(out .. "/report.txt"))
-    assert.same({ { fit = 1, exact = true } }, core.parse_json(helpers.read(out .. "/recipe.lock")).fits)
+    assert.same({ { fit = 1, exact = true, stash = "none" } }, core.parse_json(helpers.read(out .. "/recipe.lock")).fits)
     helpers.refused({ "run", fits, "--out", out, "--resume" }, 3, { "made with other options" })
     helpers.done { "run", fits, "--exact", "--out", out, "--resume" }
   end)
@@ -79,5 +82,76 @@ describe("exact kernels", function()
     local weights = helpers.weights()
     assert.equal("net", helpers.told_by(('graft.load(%q, { exact = true }) print "loaded net"'):format(weights)).loaded)
     helpers.refused({ "run", recipe 'net:exact("yes")' }, 1, { "net:exact: expected boolean" })
+  end)
+end)
+
+describe("a stash of bfloat16", function()
+  local function train(stash, ...)
+    local out = helpers.fresh "stash"
+    local document, result = helpers.json { "run", fits, "--stash", stash, "--out", out, ... }
+    return document, out, result
+  end
+
+  it("trains as well, nearly with the same numbers", function()
+    local plain, plain_out = train "none"
+    local stashed, out = train "bf16"
+    local a, b = helpers.csv(plain_out .. "/metrics.csv"), helpers.csv(out .. "/metrics.csv")
+    assert.equal("none", plain.stash)
+    assert.equal("bf16", stashed.stash)
+    assert.is_true(plain.digest ~= stashed.digest)
+    for i = 1, 2 do
+      local off = math.abs(a[i].train_loss / b[i].train_loss - 1)
+      assert.is_true(off < 0.01, ("epoch %d: off by %g"):format(i, off))
+    end
+    assert.near(plain.last.val_accuracy, stashed.last.val_accuracy, 0.2)
+  end)
+  it("is printed by plan and run, and is in the lock", function()
+    local plan = helpers.json { "plan", fits, "--stash", "bf16" }
+    local rows = kernels(plan)
+    assert.equal("bf16", plan.stash.kind)
+    assert.is_true(plan.stash.activations >= 2 and plan.stash.bytes > 0)
+    assert.equal("bf16", rows.conv1.stash)
+    assert.equal(core.null, rows.fc.stash)
+    assert.matches("\nstash +%d activations kept as bf16 for the backward pass, [%d.]+ %a+ instead of ",
+      helpers.done({ "plan", fits, "--stash", "bf16" }).out)
+    assert.is_nil(helpers.done({ "plan", fits }).out:find "\nstash")
+    local out = helpers.fresh "stash"
+    helpers.done { "run", fits, "--stash", "bf16", "--out", out }
+    assert.matches("\nstash +activations were kept as bf16", helpers.read(out .. "/report.txt"))
+    assert.equal("bf16", core.parse_json(helpers.read(out .. "/recipe.lock")).fits[1].stash)
+    helpers.refused({ "run", fits, "--out", out, "--resume" }, 3, { "made with other options" })
+  end)
+  it("goes on after a kill with the same bits", function()
+    local whole, parts = helpers.fresh "whole", helpers.fresh "parts"
+    local words = { "run", fits, "--stash", "bf16", "--out" }
+    helpers.done { "run", fits, "--stash", "bf16", "--out", whole }
+    helpers.interrupted({ "run", fits, "--stash", "bf16", "--out", parts }, { after = "epoch 1/2" })
+    words[#words + 1], words[#words + 2] = parts, "--resume"
+    helpers.done(words)
+    local a, b = helpers.tensors(whole .. "/last.safetensors"), helpers.tensors(parts .. "/last.safetensors")
+    for name, tensor in pairs(a) do
+      assert.is_true(tensor == b[name], name)
+    end
+  end)
+  it("is an option of a loop of one's own, too", function()
+    local text = helpers.done({ "run", recipe [[
+      local losses = {}
+      for i, stash in ipairs { "none", "bf16" } do
+        graft.seed(3)
+        local copy = net:clone()
+        local tr = graft.trainer(copy, { optimizer = graft.sgd { lr = 0.05 }, stash = stash })
+        for x, y in d.train:batches { net = copy, batch_size = 8, epoch = 1 } do
+          losses[i] = tr:step(x, y)
+        end
+      end
+      print("losses", losses[1] ~= losses[2], math.abs(losses[1] / losses[2] - 1) < 0.01)
+    ]] }).out
+    assert.matches("losses\ttrue\ttrue", text)
+  end)
+  it("has names, and says them where another one is given", function()
+    for _, call in ipairs { 'graft.fit(net, d, { epochs = 1, stash = "bf15" })', 'graft.trainer(net, { stash = "bf15" })' } do
+      helpers.refused({ "run", recipe(call) }, 1, { 'stash must be one of none, bf16, got "bf15"' })
+    end
+    helpers.refused({ "run", recipe "graft.fit(net, d, { epochs = 1, stash = true })" }, 1, { "stash: expected string" })
   end)
 end)

@@ -14,6 +14,7 @@ command.options = {
    batch = { type = "integer", min = 1, max = 65536, default = 32, help = "photos in a batch" },
    case = { type = "choice", choices = bench.cases, help = "what to measure (default: all)" },
    layers = { type = "boolean", help = "the time of every step of the plan as well" },
+   stash = { type = "choice", choices = { "none", "bf16" }, help = "how training keeps activations (default: none, float32)" },
    runs = { type = "integer", min = 1, max = 1000, help = "after 0.3 s of warm-up (default: at least 5, for 1.5 s)" },
    size = { type = "integer", min = 1, max = 4096, help = "pixels a side (default: the model's own)" },
 }
@@ -33,7 +34,8 @@ at the peak, and what the whole process held (VmHWM).
 
 With --json a list of {model, case, batch, threads, size, runs, ms, ms_per_image, min, max, gflops, gflop_per_image,
 peak_memory, process_memory}: min and max are milliseconds a photo like ms_per_image; ms is the median of the whole
-batch. For startup ms_per_image and gflops are null, and ms, min and max are milliseconds of one start. With --layers
+batch. With --stash also stash, in the cases that train.
+For startup ms_per_image and gflops are null, and ms, min and max are milliseconds of one start. With --layers
 also layers, a list of {layer, kind, fused, kernel, pass, shape, ms, share, gflops, gbytes_per_second}.]]
 
 local function check_model(name)
@@ -135,8 +137,12 @@ end
 
 local function show(rows)
    local first = rows[1]
-   print(("%s, %d x %d pixels, batch %d, %s, %s, %s"):format(first.model, first.size, first.size, first.batch,
-      format.plural(first.threads, "thread"), core.cpu, core.blas()))
+   local stash
+   for _, row in ipairs(rows) do
+      stash = stash or row.stash
+   end
+   print(("%s, %d x %d pixels, batch %d%s, %s, %s, %s"):format(first.model, first.size, first.size, first.batch,
+      stash == "bf16" and " (activations kept as bf16)" or "", format.plural(first.threads, "thread"), core.cpu, core.blas()))
    print(table_of(rows))
    local layered = false
    for _, row in ipairs(rows) do
@@ -165,7 +171,7 @@ function command.main(args)
       bar:step(0, case)
       bar:line(("%s: %s"):format(chosen "model", case))
       rows[#rows + 1] = bench.run { model = chosen "model", case = case, batch = chosen "batch", threads = core.threads(),
-         size = given.size, runs = given.runs, layers = given.layers }
+         size = given.size, runs = given.runs, layers = given.layers, stash = given.stash }
       bar:step(1, case)
    end
    bar:clear()

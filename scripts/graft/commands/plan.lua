@@ -26,7 +26,7 @@ function command.main(args, given)
       local document = phases[#phases] or { layers = core.array {} }
       document.phases = #phases
       for _, row in ipairs(document.layers) do -- every row has every key
-         for _, key in ipairs { "lr_scale", "batch_norm", "source", "candidates" } do
+         for _, key in ipairs { "lr_scale", "batch_norm", "source", "candidates", "stash" } do
             row[key] = row[key] == nil and core.null or row[key]
          end
       end
