@@ -64,6 +64,10 @@ LEVELS = baseline avx2 avx512
 baseline_FLAGS = -march=x86-64-v2 -DGR_SIMD_WIDTH=4
 avx2_FLAGS = -mavx2 -mfma -DGR_SIMD_WIDTH=8
 avx512_FLAGS = -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mprefer-vector-width=512 -DGR_SIMD_WIDTH=16
+# These hold for one kernel each.
+avx512bf16_FLAGS = $(avx512_FLAGS) -mavx512bf16
+EXTRA_LEVELS = avx512bf16
+EXTRA_OBJECTS = $(BUILD)/obj/runtime/kernels/tile_bf16_simd.avx512bf16.o
 else
 LEVELS = baseline
 baseline_FLAGS = -DGR_SIMD_WIDTH=4
@@ -71,7 +75,7 @@ CFLAGS_RUNTIME += -DGR_SIMD_ONLY_BASELINE
 endif
 
 object = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
-SIMD_OBJECTS := $(foreach level,$(LEVELS),$(SIMD_SOURCES:%_simd.c=$(BUILD)/obj/%_simd.$(level).o))
+SIMD_OBJECTS := $(foreach level,$(LEVELS),$(SIMD_SOURCES:%_simd.c=$(BUILD)/obj/%_simd.$(level).o)) $(EXTRA_OBJECTS)
 RUNTIME_OBJECTS := $(call object,$(PLAIN_SOURCES)) $(SIMD_OBJECTS)
 BINDING_OBJECTS := $(call object,$(BINDING_SOURCES)) $(BUILD)/obj/embedded.o
 MODULE_OBJECTS := $(call object,$(MODULE_SOURCES)) $(BUILD)/obj/embedded.o
@@ -138,7 +142,7 @@ help: ## this list
 # ---- how it is made ----
 
 # Every object depends on the flags it was compiled with: other flags in the same folder build it again.
-FLAGS = $(CC) $(JPEG) $(if $(filter 1,$(TURBOJPEG)),$(TURBO_VERSION)) $(CFLAGS_BINDINGS) $(CFLAGS_RUNTIME) $(foreach level,$(LEVELS),$($(level)_FLAGS))
+FLAGS = $(CC) $(JPEG) $(if $(filter 1,$(TURBOJPEG)),$(TURBO_VERSION)) $(CFLAGS_BINDINGS) $(CFLAGS_RUNTIME) $(foreach level,$(LEVELS) $(EXTRA_LEVELS),$($(level)_FLAGS))
 $(BUILD)/flags: force
 	@mkdir -p $(@D)
 	@echo '$(FLAGS)' | cmp -s - $@ || echo '$(FLAGS)' >$@
@@ -161,7 +165,7 @@ $$(BUILD)/obj/runtime/kernels/%_simd.$(1).o: runtime/kernels/%_simd.c $$(BUILD)/
 	$$(call say,CC,$$< ($(1)))$$(CC) $$(CFLAGS_RUNTIME) -ffp-contract=fast -Wno-psabi $$($(1)_FLAGS) \
 		-DGR_SIMD=$(1) -MMD -MP -c -o $$@ $$<
 endef
-$(foreach level,$(LEVELS),$(eval $(call simd_rule,$(level))))
+$(foreach level,$(LEVELS) $(EXTRA_LEVELS),$(eval $(call simd_rule,$(level))))
 
 $(BUILD)/obj/bindings/%.o: bindings/%.c $(BUILD)/flags
 	@mkdir -p $(@D)

@@ -184,6 +184,15 @@ enum gr_stash_kind graft_field_stash(lua_State *L, int index, const char *who) {
     return GR_STASH_NONE;
 }
 
+enum gr_precision graft_field_precision(lua_State *L, int index, const char *who) {
+    const char *name = graft_field_string(L, index, who, "prefix", "float32");
+    enum gr_precision precision = GR_FLOAT32;
+    if (!gr_precision_find(name, &precision))
+        graft_fail(L, GR_ERROR_OPTION, "%s: prefix must be \"float32\" or \"bf16\", got \"%s\"%s", who, name,
+                   strcmp(name, "int8") ? "" : "; int8 is not there yet");
+    return precision;
+}
+
 int graft_field_numbers(lua_State *L, int index, const char *who, const char *key, float *out, int most) {
     if (!graft_field(L, index, key))
         return 0;

@@ -72,11 +72,15 @@ static int fill(struct bench *bench, const struct gr_network *net, uint64_t seed
     return GR_OK;
 }
 
-static int prepare(struct bench *bench, struct gr_network *net, bool training, uint64_t seed) {
+static int prepare(struct bench *bench, struct gr_network *net, bool training, enum gr_precision precision,
+                   uint64_t seed) {
     if (!training) {
         struct gr_layer *outputs[] = {net->output};
-        struct gr_plan_request request = {
-            .capacity = bench->batch, .input = net->input, .outputs = outputs, .output_count = 1};
+        struct gr_plan_request request = {.capacity = bench->batch,
+                                          .input = net->input,
+                                          .outputs = outputs,
+                                          .output_count = 1,
+                                          .precision = precision};
         return gr_plan_create(&bench->plan, net, &request);
     }
     struct gr_trainer_options options = {
@@ -86,16 +90,17 @@ static int prepare(struct bench *bench, struct gr_network *net, bool training, u
         .at_once = true, /* as a fit does */
         .capacity = bench->batch,
         .stash = bench->stash,
+        .precision = precision,
         .seed = seed,
     };
     GR_TRY(gr_trainer_create(&bench->trainer, net, &options));
     return gr_trainer_prepare(bench->trainer, bench->batch, net->input);
 }
 
-/* core.bench(net, {batch=, training=, stash=}) -> bench */
+/* core.bench(net, {batch=, training=, stash=, prefix=}) -> bench */
 static int core_bench(lua_State *L) {
     static const char who[] = "core.bench";
-    static const char *const known[] = {"batch", "training", "stash", NULL};
+    static const char *const known[] = {"batch", "training", "stash", "prefix", NULL};
     struct graft_network *network = graft_change_network(L, 1, who);
     lua_settop(L, 2);
     graft_known(L, 2, who, known);
@@ -104,6 +109,7 @@ static int core_bench(lua_State *L) {
     int batch = (int)graft_field_integer(L, 2, who, "batch", 32, 1, 1 << 16);
     bool training = graft_field_boolean(L, 2, who, "training", false);
     enum gr_stash_kind stash = graft_field_stash(L, 2, who);
+    enum gr_precision precision = graft_field_precision(L, 2, who);
     struct bench *bench = lua_newuserdatauv(L, sizeof *bench, 1);
     *bench = (struct bench){.batch = batch, .stash = stash};
     luaL_setmetatable(L, TYPE);
@@ -112,7 +118,8 @@ static int core_bench(lua_State *L) {
     bench->network = network;
     network->users++;
     graft_lock(network);
-    int status = graft_unlock(network, prepare(bench, network->net, training, graft_state(L)->seed));
+    int status =
+        graft_unlock(network, prepare(bench, network->net, training, precision, graft_state(L)->seed));
     if (status) {
         lua_replace(L, 1); /* where closing looks for it */
         lua_settop(L, 1);

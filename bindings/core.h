@@ -13,6 +13,7 @@
  * core.program                        true in build/graft, false as a module of another program
  * core.cpu                            "baseline", "avx2" or "avx512"
  * core.jpeg                           what decodes JPEG in this build: "stb_image" or "libjpeg-turbo 2.1.5"
+ * core.native(precision)              boolean: has the processor instructions for "bf16"
  * core.blas()                         text: the BLAS that is linked and its kernel
  * core.seed([n]) -> n                 sets and gets the seed of every stream of this state (1 at the start)
  * core.fit([n]) -> n                  sets and gets the ordinal of the present fit (0 at the start)
@@ -91,7 +92,8 @@
  *   net:set_source(text)              where the values came from (file name), for all layers with parameters
  *   net:forward(x [, layers]) -> T | {T, ...}     inference. x [N,C,H,W]; `layers`: list of layer names (see layer_end), then
  *                                     a list of tensors in that order; without: logits [N,K]
- *   net:plan{input=shape, capacity=n, training=, at_once=, lean=, layers=, inputs=} -> {rows=list as gr_plan_explain, arena=, memory=}
+ *   net:plan{input=shape, capacity=n, training=, at_once=, lean=, layers=, inputs=, stash=, prefix=} ->
+ *                                     {rows=list as gr_plan_explain, arena=, memory=, stashed=, stashes=}
  *   net:step_gradient(x, gy) -> {gx=T, [tensor name]=T}     one training-mode forward and backward with the gradient gy of
  *                                     the logits: what tests and graft.nn.check compare
  *   net:close(); net:closed() -> boolean; net:version() -> integer that grows with every change; net:busy() -> boolean
@@ -149,7 +151,8 @@
  * core.optimizer(description) -> optimizer       on given tensors, for tests and own loops
  *   optimizer:step(list of T, list of gradient T [, lr [, scale]])      in place
  * core.schedule(description, lr, step, steps [, steps in an epoch]) -> lr of that step (counted from 0)
- * core.trainer(net, {optimizer=, loss=, schedule=, steps=, epoch_steps=, clip=, batch_size=, fit=, seed=, fixed_norms=, at_once=}) -> trainer
+ * core.trainer(net, {optimizer=, loss=, schedule=, steps=, epoch_steps=, clip=, batch_size=, fit=, seed=, fixed_norms=, at_once=,
+ *             stash=, prefix=}) -> trainer
  *   trainer:step(x, y [, b]) -> loss, {[aux layer]=loss}       x, y tensors; y may also be a list of class names
  *   trainer:step_batch(b [, what the loss gets]) -> the same   a batch of set:batches without a round trip through tensors
  *   trainer:lr() trainer:norm() trainer:steps() trainer:rest() trainer:net() trainer:close()
@@ -159,10 +162,10 @@
  *   trainer:hold([record]) -> weights   the same in memory, for weights:write(path)
  *   trainer:restore(path) -> record   the same fit and seed; weights:record() gives it without a trainer
  *                                     kind "interrupt" is raised between steps, never inside
- * core.evaluate(net, set, {batch_size=, loss=, heads=true, size=, features=, remembered=true, progress=function(done, total)}) -> the document of
+ * core.evaluate(net, set, {batch_size=, loss=, heads=true, size=, features=, remembered=true, prefix=, progress=function(done, total)}) -> the document of
  *             `graft eval --json` with count= and right=
  * core.cut(net [, size]) -> list of layer names, bytes a photo      where the frozen part ends (empty: nothing can be kept)
- * core.features(net, list of sets, {budget=, folder=, size=, views=, augment=, seed=, remember=true, only_found=false,
+ * core.features(net, list of sets, {budget=, folder=, size=, views=, augment=, seed=, remember=true, only_found=false, prefix=,
  *             progress=function(done, total)}) -> features | nil
  *                                     the output of the frozen part for every photo, computed once, or found where it was
  *                                     remembered; with `views` = k the first set's photos in k views that `augment` makes.
@@ -172,8 +175,8 @@
  *                                     freezing or thawing makes it stale
  *   features:layers() -> names; features:bytes() features:photos() features:found() -> counts; features:in_file(); features:close()
  * core.forget()                       forgets what features remembered
- * core.outputs(net, set, layer, {size=}, function(T, files, classes))     a layer's output for each batch of a set
- * core.bench(net, {batch=32, training=false}) -> bench    random photos and labels for `graft bench`: inference, or training
+ * core.outputs(net, set, layer, {size=, prefix=}, function(T, files, classes))     a layer's output for each batch of a set
+ * core.bench(net, {batch=32, training=false, stash=, prefix=}) -> bench    random photos and labels for `graft bench`: inference, or training
  *                                     of what is not frozen; compiled, and not run yet. net cannot be closed meanwhile
  *   bench:run()                       one batch forward, or one training step
  *   bench:profile(on)                 every step of the plan is timed from now on

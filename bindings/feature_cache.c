@@ -48,11 +48,12 @@ static struct gr_feature_store *store_of(lua_State *L) {
 }
 
 struct gr_features *graft_remembered(lua_State *L, struct gr_network *net, const struct gr_set *set,
-                                     struct gr_shape input, int *status) {
+                                     struct gr_shape input, enum gr_precision precision, int *status) {
     const struct gr_features_part part = {.set = set};
     struct gr_features *features = NULL;
     struct gr_features_options options = {.input = input,
                                           .budget = SIZE_MAX,
+                                          .precision = precision,
                                           .store = store_of(L),
                                           .version = GRAFT_VERSION,
                                           .only_found = true};
@@ -190,8 +191,8 @@ static struct gr_features_part *check_parts(lua_State *L, const char *who, int *
 /* core.features(net, list of sets, {...}) -> features | nil; see core.h */
 static int core_features(lua_State *L) {
     static const char who[] = "core.features";
-    static const char *const known[] = {"budget",  "folder", "size",     "progress",   "views",
-                                        "augment", "seed",   "remember", "only_found", NULL};
+    static const char *const known[] = {"budget", "folder",   "size",       "progress", "views", "augment",
+                                        "seed",   "remember", "only_found", "prefix",   NULL};
     struct graft_network *network = graft_check_network(L, 1, who);
     struct graft_dataset *dataset = NULL;
     graft_no_finalizer(L, who);
@@ -207,6 +208,7 @@ static int core_features(lua_State *L) {
         .augment = &augment,
         .seed = (uint64_t)graft_field_integer(L, 3, who, "seed", (lua_Integer)graft_state(L)->seed,
                                               LUA_MININTEGER, LUA_MAXINTEGER),
+        .precision = graft_field_precision(L, 3, who),
         .store = graft_field_boolean(L, 3, who, "remember", true) ? store_of(L) : NULL,
         .version = GRAFT_VERSION,
         .only_found = graft_field_boolean(L, 3, who, "only_found", false),
@@ -323,10 +325,10 @@ static int on_output(void *payload, int n, struct gr_shape shape, const float *o
     return graft_callback(L, 3, 0) == LUA_OK ? GR_OK : graft_keep_error(L);
 }
 
-/* core.outputs(net, set, layer, {size=}, function(T, files, classes)) */
+/* core.outputs(net, set, layer, {size=, prefix=}, function(T, files, classes)) */
 static int core_outputs(lua_State *L) {
     static const char who[] = "core.outputs";
-    static const char *const known[] = {"size", NULL};
+    static const char *const known[] = {"size", "prefix", NULL};
     struct graft_network *network = graft_check_network(L, 1, who);
     const struct gr_set *set = graft_check_set(L, 2, who)->set;
     struct graft_dataset *dataset = graft_dataset_of(L, 2);
@@ -342,12 +344,14 @@ static int core_outputs(lua_State *L) {
     struct telling telling = {.L = L, .set = 2, .function = 5};
     struct gr_outputs_options options = {
         .input = network->net->input, .each = on_output, .payload = &telling};
+    options.precision = graft_field_precision(L, 4, who);
     if (size > 0)
         options.input.h = options.input.w = size;
     int status = GR_OK;
     dataset->loaders++;
     graft_lock(network);
-    struct gr_features *features = graft_remembered(L, network->net, set, options.input, &status);
+    struct gr_features *features =
+        graft_remembered(L, network->net, set, options.input, options.precision, &status);
     options.features = features;
     if (!status)
         status = gr_outputs(network->net, set, layer, &options);

@@ -12,10 +12,10 @@ const struct gr_features *graft_features(lua_State *L, int index, const char *wh
 /* Counts what reads the features at `index` (nothing when it is none): +1 at its begin, -1 at its end. */
 void graft_count_features(lua_State *L, int index, int change);
 
-/* The features of one set that were remembered, for photos of `input`: NULL when there are none. The caller
- * frees them; `status` is not 0 when something failed. */
+/* The features of one set that were remembered, for photos of `input` and in this precision: NULL when there
+ * are none. The caller frees them; `status` is not 0 when something failed. */
 struct gr_features *graft_remembered(lua_State *L, struct gr_network *net, const struct gr_set *set,
-                                     struct gr_shape input, int *status);
+                                     struct gr_shape input, enum gr_precision precision, int *status);
 
 void graft_open_features(lua_State *L);
 

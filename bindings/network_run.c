@@ -239,12 +239,12 @@ static int no_update(void *payload, int trained) {
     return GR_OK;
 }
 
-/* net:plan{input=, capacity=, training=, at_once=, lean=, layers=, inputs=, stash=} ->
+/* net:plan{input=, capacity=, training=, at_once=, lean=, layers=, inputs=, stash=, prefix=} ->
  * {rows=, arena=, memory=, stashed=, stashes=};
  * layers: those whose output is wanted; inputs: those whose output is given */
 static int network_plan(lua_State *L) {
     static const char *const known[] = {"input",  "capacity", "training", "at_once", "lean",
-                                        "layers", "inputs",   "stash",    NULL};
+                                        "layers", "inputs",   "stash",    "prefix",  NULL};
     struct graft_network *network = graft_check_network(L, 1, "net:plan");
     struct gr_plan *plan = NULL;
     lua_settop(L, 2);
@@ -256,6 +256,7 @@ static int network_plan(lua_State *L) {
         .lean = graft_field_boolean(L, 2, "net:plan", "lean", false),
         .update = graft_field_boolean(L, 2, "net:plan", "at_once", false) ? no_update : NULL,
         .stash = graft_field_stash(L, 2, "net:plan"),
+        .precision = graft_field_precision(L, 2, "net:plan"),
     };
     if (graft_field(L, 2, "input"))
         request.input = graft_shape(L, -1, "net:plan");

@@ -138,6 +138,16 @@ static int core_terminal(lua_State *L) {
     return 1;
 }
 
+/* core.native(precision) -> boolean */
+static int core_native(lua_State *L) {
+    enum gr_precision precision = GR_FLOAT32;
+    const char *name = graft_string(L, 1, "core.native", "the precision");
+    if (!gr_precision_find(name, &precision))
+        return graft_fail(L, GR_ERROR_OPTION, "core.native: there is no precision \"%s\"", name);
+    lua_pushboolean(L, gr_precision_native(precision));
+    return 1;
+}
+
 static int core_blas(lua_State *L) {
     lua_pushstring(L, gr_blas_name());
     return 1;
@@ -258,6 +268,7 @@ void graft_open_program(lua_State *L) {
         {"hold_interrupt", core_hold_interrupt},
         {"signal", core_signal},
         {"terminal", core_terminal},
+        {"native", core_native},
         {"blas", core_blas},
         {"error", core_error},
         {"is_error", graft_core_is_error},

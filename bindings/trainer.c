@@ -116,12 +116,12 @@ static void fix_norms(lua_State *L, struct gr_network *net) {
 }
 
 /* core.trainer(net, {optimizer=, loss=, schedule=, steps=, epoch_steps=, clip=, batch_size=, fit=, seed=,
- * fixed_norms=, at_once=, stash=}) */
+ * fixed_norms=, at_once=, stash=, prefix=}) */
 static int core_trainer(lua_State *L) {
     static const char who[] = "graft.trainer";
     static const char *const known[] = {"optimizer", "loss",       "schedule", "steps", "epoch_steps",
                                         "clip",      "batch_size", "fit",      "seed",  "fixed_norms",
-                                        "at_once",   "stash",      NULL};
+                                        "at_once",   "stash",      "prefix",   NULL};
     const struct graft_state *state = graft_state(L);
     struct graft_network *network = graft_change_network(L, 1, who);
     const struct gr_network *net = network->net;
@@ -141,6 +141,7 @@ static int core_trainer(lua_State *L) {
         .stash = graft_field_stash(L, 2, who),
         .capacity = (int)graft_field_integer(L, 2, who, "batch_size", 0, 0, 1 << 16),
         .at_once = graft_field_boolean(L, 2, who, "at_once", false),
+        .precision = graft_field_precision(L, 2, who),
     };
     if (graft_field(L, 2, "schedule"))
         options.schedule = graft_schedule(L, -1, who);
@@ -448,7 +449,8 @@ static int evaluate(lua_State *L, struct graft_network *network, const struct gr
     graft_count_features(L, features, 1);
     graft_lock(network);
     if (remembered && !options->features)
-        options->features = found = graft_remembered(L, network->net, set, options->input, &status);
+        options->features = found =
+            graft_remembered(L, network->net, set, options->input, options->precision, &status);
     if (!status)
         status = gr_evaluate(result, network->net, set, options);
     gr_features_free(found);
@@ -457,12 +459,12 @@ static int evaluate(lua_State *L, struct graft_network *network, const struct gr
     return graft_unlock(network, status);
 }
 
-/* core.evaluate(net, set, {batch_size=, loss=, heads=true, size=, features=, remembered=true, progress=}) ->
- * the document of graft eval, and `count` and `right` */
+/* core.evaluate(net, set, {batch_size=, loss=, heads=true, size=, features=, remembered=true, progress=,
+ * prefix=}) -> the document of graft eval, and `count` and `right` */
 static int core_evaluate(lua_State *L) {
     static const char who[] = "graft.evaluate";
-    static const char *const known[] = {"batch_size", "loss",       "heads",    "size",
-                                        "features",   "remembered", "progress", NULL};
+    static const char *const known[] = {"batch_size", "loss",     "heads",  "size", "features",
+                                        "remembered", "progress", "prefix", NULL};
     struct graft_network *network = graft_check_network(L, 1, who);
     struct gr_network *net = network->net;
     const struct gr_set *set = graft_check_set(L, 2, who)->set;
@@ -478,6 +480,7 @@ static int core_evaluate(lua_State *L) {
         .batch_size = (int)graft_field_integer(L, 3, who, "batch_size", 0, 0, 1 << 16),
         .heads = graft_field_boolean(L, 3, who, "heads", true),
         .loss = &loss,
+        .precision = graft_field_precision(L, 3, who),
         .progress = on_progress,
         .payload = &evaluation,
     };

@@ -7,10 +7,11 @@
 #include "kernels/norm.h"
 #include "kernels/tables.h"
 
-static const struct gr_convolution_passes *const kernels[GR_CONV_KERNELS] = {
+static const struct gr_convolution_passes *const kernels[GR_CONV_ALL_KERNELS] = {
     [GR_CONV_DEPTHWISE] = &gr_convolution_depthwise,
     [GR_CONV_SEGMENT] = &gr_convolution_segment,
     [GR_CONV_WINOGRAD] = &gr_convolution_winograd,
+    [GR_CONV_SEGMENT_BF16] = &gr_convolution_segment_bf16,
 };
 
 bool gr_convolution_fits(enum gr_convolution_kernel kernel, const struct gr_convolution *conv) {
@@ -22,7 +23,11 @@ const char *gr_convolution_kernel_name(enum gr_convolution_kernel kernel) {
 }
 
 bool gr_convolution_exact(enum gr_convolution_kernel kernel) {
-    return !kernels[kernel]->transforms;
+    return !kernels[kernel]->transforms && kernels[kernel]->precision == GR_FLOAT32;
+}
+
+enum gr_precision gr_convolution_precision(enum gr_convolution_kernel kernel) {
+    return kernels[kernel]->precision;
 }
 
 double gr_convolution_cost(enum gr_convolution_kernel kernel, const struct gr_convolution *conv, int n,

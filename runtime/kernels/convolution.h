@@ -21,17 +21,20 @@ enum gr_convolution_kernel {
     GR_CONV_WINOGRAD, /* 3x3, stride 1: a quarter of the multiplications, with slightly larger rounding errors
                        */
     GR_CONV_DEPTHWISE, /* groups == c == k: channels as vector lanes */
-    GR_CONV_KERNELS
+    GR_CONV_KERNELS,   /* so many in float32; those behind have reduced precision and a forward pass alone */
+    GR_CONV_SEGMENT_BF16 = GR_CONV_KERNELS, /* groups 1: as segment, with inputs and weights rounded */
+    GR_CONV_ALL_KERNELS
 };
 
+enum gr_precision gr_convolution_precision(enum gr_convolution_kernel kernel);
+
 /* Whether a kernel can do this geometry, and its name for the plan's table ("segment", "winograd",
- * "depthwise").
- */
+ * "depthwise", "segment bf16"). */
 bool gr_convolution_fits(enum gr_convolution_kernel kernel, const struct gr_convolution *conv);
 const char *gr_convolution_kernel_name(enum gr_convolution_kernel kernel);
 
-/* Whether a kernel sums up the products of the definition alone, so that it rounds as a direct computation
- * does. */
+/* Whether a kernel sums up the products of the definition alone, in float32, so that it rounds as a direct
+ * computation does. */
 bool gr_convolution_exact(enum gr_convolution_kernel kernel);
 
 /* Estimated seconds of one pass over `n` photos with `threads` threads; a pure function of its arguments and

@@ -49,6 +49,7 @@ static inline size_t gr_whole_lines(size_t floats) {
 struct gr_convolution_passes {
     const char *name;
     bool transforms; /* sums up transformed values: rounding errors are larger than those of plain sums */
+    enum gr_precision precision; /* other than float32: no backward passes */
     bool (*fits)(const struct gr_convolution *conv);
     double (*cost)(const struct gr_convolution *conv, int n, int threads);
     size_t (*packed)(const struct gr_convolution *conv);
@@ -68,6 +69,7 @@ struct gr_convolution_passes {
 extern const struct gr_convolution_passes gr_convolution_depthwise;
 extern const struct gr_convolution_passes gr_convolution_segment;
 extern const struct gr_convolution_passes gr_convolution_winograd;
+extern const struct gr_convolution_passes gr_convolution_segment_bf16;
 
 /* Peak floating-point operations a second of one thread at the SIMD level, and bytes a second of memory for
  * `threads`, as used by the cost model. */

@@ -22,6 +22,19 @@ enum gr_simd gr_simd(void);
 const char *gr_simd_name(void); /* "baseline", "avx2" or "avx512" */
 const char *gr_blas_name(void); /* OpenBLAS version and the core that it chose, for the lock file */
 
+/* How exactly the products of a convolution are computed. Sums and everything in memory are float32 always.
+ */
+enum gr_precision {
+    GR_FLOAT32,
+    GR_BF16, /* weights and inputs are rounded to bfloat16: 8 significant bits */
+};
+const char *gr_precision_name(enum gr_precision precision); /* "float32", "bf16" */
+/* The precision of this name; false: there is none. */
+bool gr_precision_find(const char *name, enum gr_precision *out);
+/* Whether the processor has instructions for it and the SIMD level allows them. Where not, results are the
+ * same but for the rounding of sums, and nothing is gained. */
+bool gr_precision_native(enum gr_precision precision);
+
 /* Activations: y = f(x). `a` is the slope of leaky_relu; the others have no parameter. */
 enum gr_activation {
     GR_IDENTITY,

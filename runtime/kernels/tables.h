@@ -203,6 +203,37 @@ struct gr_tile_kernels {
                      const struct gr_prologue *prologue, float *y);
 };
 
+/* A tile of a product of reduced precision (convolution_reduced.c), held in registers as above. Terms come in
+ * words of 32 bits, `terms` of them in a word; x has them side by side, w has [word][channel]. */
+struct gr_reduced_tile {
+    const char *x[GR_TILE_ROWS]; /* any alignment */
+    float *y[GR_TILE_ROWS];
+    const float *residual[GR_TILE_ROWS]; /* residual[0] NULL: none */
+    int count, width;                    /* as in struct gr_tile */
+    const int32_t *w;
+    int rows, columns, length;       /* length: words of a run */
+    int64_t x_row, x_column;         /* bytes from one run's row, column to the next */
+    int64_t w_row, w_column, w_step; /* words */
+    const float *bias;               /* [width], or NULL */
+    enum gr_activation activation;   /* a simple one */
+    float a;
+};
+
+struct gr_reduced_kernels {
+    int lanes, width; /* as in struct gr_tile_kernels */
+    int terms;        /* in a word */
+    void (*product)(const struct gr_reduced_tile *tile);
+    /* Rounds floats to elements of 4 / terms bytes. */
+    void (*convert)(int64_t count, const float *x, void *to);
+};
+
+extern const struct gr_reduced_kernels gr_bf16_kernels_baseline;
+extern const struct gr_reduced_kernels gr_bf16_kernels_avx2;
+extern const struct gr_reduced_kernels gr_bf16_kernels_avx512;
+extern const struct gr_reduced_kernels gr_bf16_kernels_avx512bf16;
+/* The best for the SIMD level and the processor. */
+const struct gr_reduced_kernels *gr_bf16_kernels(void);
+
 /* Winograd's F(4x4, 3x3), see convolution_winograd.c. Planes (one a point of the 6x6 grid) are `plane` floats
  * apart. */
 struct gr_winograd_kernels {

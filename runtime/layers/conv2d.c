@@ -108,14 +108,22 @@ static struct gr_convolution convolution_of(const struct gr_layer *layer,
 static int conv2d_kernels(const struct gr_layer *layer, const struct gr_geometry *geometry,
                           struct gr_kernel_choice *out) {
     struct gr_convolution conv = convolution_of(layer, geometry);
+    bool reduced = false; /* then the same kernel in float32 is no candidate */
     int count = 0;
-    for (int kernel = 0; kernel < GR_CONV_KERNELS && count < GR_MAX_KERNELS; kernel++)
-        if (gr_convolution_fits(kernel, &conv) && (!geometry->exact || gr_convolution_exact(kernel)))
+    for (int kernel = GR_CONV_KERNELS; kernel < GR_CONV_ALL_KERNELS; kernel++)
+        reduced |=
+            gr_convolution_precision(kernel) == geometry->precision && gr_convolution_fits(kernel, &conv);
+    for (int kernel = 0; kernel < GR_CONV_ALL_KERNELS && count < GR_MAX_KERNELS; kernel++) {
+        enum gr_precision precision = gr_convolution_precision(kernel);
+        bool wanted = (precision == geometry->precision || precision == GR_FLOAT32) &&
+                      (!geometry->exact || gr_convolution_exact(kernel));
+        if (wanted && !(reduced && kernel == GR_CONV_SEGMENT) && gr_convolution_fits(kernel, &conv))
             out[count++] = (struct gr_kernel_choice){
                 .id = kernel,
                 .name = gr_convolution_kernel_name(kernel),
                 .seconds = gr_convolution_cost(kernel, &conv, geometry->n, geometry->threads),
             };
+    }
     return count;
 }
 

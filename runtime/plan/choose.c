@@ -3,6 +3,7 @@
  * choice. */
 #include "plan/internal.h"
 
+#include "base/memory.h"
 #include "base/status.h"
 
 static int choose_kernel(struct gr_step *step) {
@@ -25,7 +26,25 @@ static int choose_kernel(struct gr_step *step) {
     return GR_OK;
 }
 
+/* Says which steps may have the precision that was asked for. */
+static int allow_precision(struct gr_plan *plan) {
+    if (plan->request.precision == GR_FLOAT32)
+        return GR_OK;
+    bool *pure = gr_calloc((size_t)plan->net->layer_count, sizeof *pure);
+    if (!pure)
+        return GR_ERROR_MEMORY;
+    gr_plan_pure(plan->net, pure);
+    for (int i = 0; i < plan->step_count; i++) {
+        struct gr_step *step = &plan->steps[i];
+        if (pure[step->layer->index] && !step->backward)
+            step->geometry.precision = plan->request.precision;
+    }
+    gr_free(pure);
+    return GR_OK;
+}
+
 int gr_plan_choose(struct gr_plan *plan) {
+    GR_TRY(allow_precision(plan));
     for (int i = 0; i < plan->step_count; i++) {
         struct gr_step *step = &plan->steps[i];
         if (step->dropped)

@@ -58,6 +58,9 @@ static int check_request(const struct gr_network *net, const struct gr_plan_requ
         return gr_fail(GR_ERROR_OPTION, "batch size must be at least 1, got %d", request->capacity);
     if (request->update && !request->training)
         return gr_fail(GR_ERROR_OPTION, "only a training plan has gradients to update by");
+    if ((request->exact || net->exact) && request->precision != GR_FLOAT32)
+        return gr_fail(GR_ERROR_OPTION, "%s: exact kernels and %s exclude each other", net->name,
+                       gr_precision_name(request->precision));
     if (request->inputs && (request->input_count < 1 || request->input_gradient))
         return gr_fail(GR_ERROR_OPTION,
                        "a plan with given inputs needs at least one, and has no gradient for the photo");

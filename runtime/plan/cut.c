@@ -45,6 +45,16 @@ static void reach(const struct gr_network *net, struct mark *marks) {
             marks[net->layers[i]->inputs[j]->index].reached = true;
 }
 
+void gr_plan_pure(const struct gr_network *net, bool *pure) {
+    pure[0] = true;
+    for (int i = 1; i < net->layer_count; i++) {
+        const struct gr_layer *layer = net->layers[i];
+        pure[i] = pure_alone(layer);
+        for (int j = 0; j < layer->input_count; j++)
+            pure[i] &= pure[layer->inputs[j]->index];
+    }
+}
+
 /* Marks the latest cut. */
 static void mark_read(const struct gr_network *net, struct mark *marks) {
     marks[0].pure = true;

@@ -156,6 +156,9 @@ static inline int gr_plan_source(const struct gr_step *step, int j) {
 void gr_stash_store(const struct gr_plan *plan, const struct gr_step *step, int n);
 void gr_stash_restore(const struct gr_plan *plan, const struct gr_step *step, int n);
 
+/* Which layers are a pure function of the photo: pure[net->layer_count]. */
+void gr_plan_pure(const struct gr_network *net, bool *pure);
+
 /* Around a step's work in `run`: a branch, and nothing else unless the plan is profiled. */
 double gr_profile_clock(void);
 void gr_profile_add(struct gr_plan *plan, int step, bool backward, double began);

@@ -278,6 +278,7 @@ static int make_plan(struct gr_plan **out, const struct tally *t, struct gr_shap
         outputs[i] = i ? net->aux[i - 1].output : net->output;
     struct gr_plan_request request = {
         .capacity = t->capacity, .input = input, .outputs = outputs, .output_count = count};
+    request.precision = options->precision;
     if (t->prefix) {
         request.inputs = t->prefix->layers;
         request.input_count = t->prefix->layer_count;
@@ -372,9 +373,10 @@ int gr_evaluate(struct gr_result *out, struct gr_network *net, const struct gr_s
         o.input = net->input;
     int status = gr_data_match(set->data, (const char *const *)net->classes, net->class_count, columns);
     if (!status && o.features)
-        status = gr_frozen_check(&o.features->prefix, o.input);
+        status = gr_frozen_check(&o.features->prefix, o.input, o.precision);
     if (!status && !o.features)
         status = gr_frozen_find(&prefix, net, o.input);
+    prefix.precision = o.precision;
     if (!status && prefix.layer_count > 0)
         status = evaluate_pass(out, &prefix, set, columns, &o);
     else if (!status)

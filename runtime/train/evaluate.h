@@ -42,6 +42,7 @@ struct gr_evaluate_options {
     int batch_size;                     /* 0: 32 */
     const struct gr_loss *loss;         /* NULL: cross entropy, or binary cross entropy with several labels */
     bool heads;                         /* the auxiliary classifiers too */
+    enum gr_precision precision;        /* of the frozen prefix */
     const struct gr_features *features; /* read instead of the photos; NULL: the photos */
     /* Called after each batch with the number of photos done so far; a status other than 0 ends the
      * evaluation with it (GR_ERROR_INTERRUPT). NULL: nobody asks. */

@@ -285,6 +285,7 @@ int gr_features_create(struct gr_features **out, struct gr_network *net, const s
     if (!f)
         return GR_ERROR_MEMORY;
     int status = gr_frozen_find(&f->prefix, net, options->input);
+    f->prefix.precision = options->precision;
     if (!status && f->prefix.layer_count > 0 && photos > 0)
         status = make(&making, parts, part_count, &made);
     gr_free(making.wanted);

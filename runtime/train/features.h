@@ -33,6 +33,7 @@ struct gr_features_options {
     const char *folder;               /* where rows beyond the budget go, as features-*.rows; NULL: nowhere */
     const struct gr_augment *augment; /* of the views, keyed by (seed, view, photo) */
     uint64_t seed;
+    enum gr_precision precision;    /* of the prefix */
     struct gr_feature_store *store; /* blocks are looked for and kept there; NULL: neither */
     const char *version;            /* of the program, a part of each block's key; NULL: "" */
     bool only_found; /* compute nothing: the features are made only when every block is found in the store */

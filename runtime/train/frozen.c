@@ -64,13 +64,16 @@ void gr_frozen_clear(struct gr_frozen *prefix) {
     *prefix = (struct gr_frozen){0};
 }
 
-int gr_frozen_check(const struct gr_frozen *prefix, struct gr_shape input) {
+int gr_frozen_check(const struct gr_frozen *prefix, struct gr_shape input, enum gr_precision precision) {
     if (prefix->version != prefix->net->version)
         return gr_fail(GR_ERROR_OPTION, "%s was changed since the output of its frozen part was kept",
                        prefix->net->name);
     if (prefix->input.c != input.c || prefix->input.h != input.h || prefix->input.w != input.w)
         return gr_fail(GR_ERROR_SHAPE, "the kept output is of photos [%d,%d,%d], not [%d,%d,%d]",
                        prefix->input.c, prefix->input.h, prefix->input.w, input.c, input.h, input.w);
+    if (prefix->precision != precision)
+        return gr_fail(GR_ERROR_OPTION, "the kept output was computed in %s, not in %s",
+                       gr_precision_name(prefix->precision), gr_precision_name(precision));
     return GR_OK;
 }
 
@@ -132,6 +135,11 @@ int gr_frozen_digest(const struct gr_frozen *prefix, const char *version, char h
     snprintf(line, sizeof line, "%s %s %s %d %d %d", version, gr_simd_name(), gr_blas_name(), gr_threads(),
              BATCH, prefix->net->exact);
     add_text(&digest, line);
+    if (prefix->precision != GR_FLOAT32) {
+        snprintf(line, sizeof line, "%s %d", gr_precision_name(prefix->precision),
+                 gr_precision_native(prefix->precision));
+        add_text(&digest, line);
+    }
     snprintf(line, sizeof line, "%d %d %d %d %d %d %d %a %a %a %a %a %a", prefix->input.c, prefix->input.h,
              prefix->input.w, p.resize, p.stretch, (int)p.interpolation, p.bgr, (double)p.mean[0],
              (double)p.mean[1], (double)p.mean[2], (double)p.std[0], (double)p.std[1], (double)p.std[2]);
@@ -192,6 +200,7 @@ int gr_frozen_open(struct gr_frozen_pass **out, const struct gr_frozen *prefix, 
                                         .columns = columns};
     struct gr_plan_request request = {.capacity = loading.batch_size,
                                       .input = prefix->input,
+                                      .precision = prefix->precision,
                                       .outputs = prefix->layers,
                                       .output_count = prefix->layer_count,
                                       .lean = true};

@@ -13,28 +13,30 @@
 
 struct gr_frozen {
     struct gr_network *net;
-    uint64_t version;         /* of the network when this was found */
-    struct gr_shape input;    /* of the photos */
-    struct gr_layer **layers; /* the cut, in network order */
-    int layer_count;          /* 0: there is no frozen prefix */
-    size_t floats;            /* of a row */
+    uint64_t version;            /* of the network when this was found */
+    struct gr_shape input;       /* of the photos */
+    struct gr_layer **layers;    /* the cut, in network order */
+    int layer_count;             /* 0: there is no frozen prefix */
+    size_t floats;               /* of a row */
+    enum gr_precision precision; /* of its convolutions */
     bool lasting; /* can be recognised again: no layer of it is the embedding program's (written in Lua) */
 };
 
-/* Finds the prefix for photos of `input` (c 0: the network's own); nothing is run. Release it by
- * gr_frozen_clear, also after a failure. */
+/* Finds the prefix for photos of `input` (c 0: the network's own); nothing is run. Its precision is float32
+ * until the caller sets another. Release it by gr_frozen_clear, also after a failure. */
 int gr_frozen_find(struct gr_frozen *out, struct gr_network *net, struct gr_shape input);
 void gr_frozen_clear(struct gr_frozen *prefix);
 
 /* GR_OK while rows of this prefix are what photos of `input` need; GR_ERROR_OPTION when the network was
- * changed (freezing, structure) since the prefix was found, GR_ERROR_SHAPE for photos of another size. */
-int gr_frozen_check(const struct gr_frozen *prefix, struct gr_shape input);
+ * changed (freezing, structure) since the prefix was found or rows have another precision, GR_ERROR_SHAPE for
+ * photos of another size. */
+int gr_frozen_check(const struct gr_frozen *prefix, struct gr_shape input, enum gr_precision precision);
 /* *feeds: can this layer's output be computed from a row? */
 int gr_frozen_feeds(const struct gr_frozen *prefix, const struct gr_layer *layer, bool *feeds);
 
 /* SHA-256 over all that its rows depend on besides the photos: layers with options and parameters,
- * preprocessing, input size, the cut, instruction set, BLAS, threads, batch, and `version` (the program's).
- */
+ * preprocessing, input size, the cut, precision, instruction set, BLAS, threads, batch, and `version` (the
+ * program's). */
 int gr_frozen_digest(const struct gr_frozen *prefix, const char *version, char hex[65]);
 
 /* Spreads n rows over the given inputs of a plan (made with request.inputs = prefix->layers). */

@@ -14,6 +14,7 @@ struct run {
 static int make_plan(struct run *run, struct gr_layer *layer, struct gr_shape input, int capacity) {
     struct gr_plan_request request = {
         .capacity = capacity, .input = input, .outputs = &layer, .output_count = 1};
+    request.precision = run->options->precision;
     if (run->prefix) {
         request.inputs = run->prefix->layers;
         request.input_count = run->prefix->layer_count;
@@ -67,10 +68,11 @@ int gr_outputs(struct gr_network *net, const struct gr_set *set, struct gr_layer
     const struct gr_features *features = options->features;
     bool feeds = false;
     int status = gr_frozen_find(&prefix, net, input);
+    prefix.precision = options->precision;
     if (!status && prefix.layer_count > 0)
         status = gr_frozen_feeds(&prefix, layer, &feeds);
     if (!status && features)
-        status = gr_frozen_check(&features->prefix, input);
+        status = gr_frozen_check(&features->prefix, input, options->precision);
     run.prefix = feeds ? &prefix : NULL;
     if (!status)
         status = make_plan(&run, layer, input, gr_frozen_batch(set));

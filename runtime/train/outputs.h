@@ -5,7 +5,8 @@
 #include "train/features.h"
 
 struct gr_outputs_options {
-    struct gr_shape input; /* c 0: the network's own */
+    struct gr_shape input;       /* c 0: the network's own */
+    enum gr_precision precision; /* of the frozen prefix */
     const struct gr_features
         *features; /* read instead of photos where the layer can be had from rows; or NULL */
     /* Gets each batch: n photos, the layer's shape, its output [n,h,w,c] (NHWC, valid during the call), and

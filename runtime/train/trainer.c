@@ -153,10 +153,13 @@ int gr_trainer_prepare(struct gr_trainer *trainer, int n, struct gr_shape input)
     int capacity = n > trainer->options.capacity ? n : trainer->options.capacity;
     if (trainer->capacity > capacity)
         capacity = trainer->capacity;
-    struct gr_plan_request request = {
-        .capacity = capacity, .input = input, .training = true, .stash = trainer->options.stash};
+    struct gr_plan_request request = {.capacity = capacity,
+                                      .input = input,
+                                      .training = true,
+                                      .stash = trainer->options.stash,
+                                      .precision = trainer->options.precision};
     if (trainer->features) {
-        GR_TRY(gr_frozen_check(&trainer->features->prefix, input));
+        GR_TRY(gr_frozen_check(&trainer->features->prefix, input, trainer->options.precision));
         request.inputs = trainer->features->prefix.layers;
         request.input_count = trainer->features->prefix.layer_count;
     }

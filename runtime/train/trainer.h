@@ -23,7 +23,8 @@ struct gr_trainer_options {
                     gradient that is not finite is found when the layers above it are updated already (see
                     gr_trainer_step). Without effect where gradients are clipped, which takes all of them, and
                     in networks with layers of the embedding program, whose backward pass may fail. */
-    enum gr_stash_kind stash; /* what activations are kept as for the backward pass */
+    enum gr_stash_kind stash;    /* what activations are kept as for the backward pass */
+    enum gr_precision precision; /* of the frozen prefix */
     int capacity; /* photos in the largest batch, if known: saves compiling again; 0: grow when needed */
 };
 

@@ -101,7 +101,11 @@ function bench.measure(job)
       net:freeze { "*" }
       net:unfreeze(choose(net:stages()))
    end
-   local running <close> = core.bench(net, { batch = job.batch, training = choose ~= nil, stash = job.stash })
+   if job.prefix then -- all of it is a frozen prefix then
+      net:freeze { "*" }
+   end
+   local running <close> = core.bench(net, { batch = job.batch, training = choose ~= nil, stash = job.stash,
+      prefix = job.prefix })
    local function run()
       running:run()
    end
@@ -120,7 +124,7 @@ function bench.measure(job)
    local flop, each = flop_of(steps), 1000 / job.batch
    local row = memory_peaks { model = job.model, case = job.case, batch = job.batch, threads = core.threads(),
       size = net:input_shape()[2], runs = #times, ms = 1000 * median, ms_per_image = each * median, min = each * low,
-      stash = choose and job.stash or nil,
+      stash = choose and job.stash or nil, prefix = job.prefix or "float32",
       max = each * high, gflops = flop / median / 1e9, gflop_per_image = flop / job.batch / 1e9 }
    row.layers = job.layers and layer_rows(samples, median) or nil
    return row
@@ -195,7 +199,8 @@ local function measure_start_up(job)
    return row
 end
 
--- job: {model=, case=, batch=, threads=, size=|nil, runs=|nil, layers=|nil, stash=|nil}. Returns the row of graft bench --json.
+-- job: {model=, case=, batch=, threads=, size=|nil, runs=|nil, layers=|nil, stash=|nil, prefix=|nil (for "inference")}.
+-- Returns the row of graft bench --json.
 function bench.run(job)
    if job.case == "startup" then
       return measure_start_up(job)

@@ -15,7 +15,7 @@ local context = {
    data = nil, -- data sets that were opened
    reports = setmetatable({}, { __mode = "k" }), -- network -> what its weights file left missing or unused
    runs = {}, -- what fit returned, in order
-   modes = {}, -- of each fit, for the lock: {fit=, exact=, stash=}
+   modes = {}, -- of each fit, for the lock: {fit=, exact=, stash=, prefix=}
    out = nil, -- run folder, once it exists
 }
 

@@ -4,10 +4,12 @@ local core = require "graft.core"
 local strict = require "graft.strict"
 local data = require "graft.data"
 local network = require "graft.network"
+local prefix = require "graft.prefix"
 
 local embed = {}
 
-local keys = { at = "string", pool = "string", normalize = "boolean", batch_size = "integer" }
+local keys = { at = "string", pool = "string", normalize = "boolean", batch_size = "integer",
+   prefix = "string" }
 
 -- The layer that feeds the classifier: the end of the last stage, or what the head reads.
 local function default_layer(handle)
@@ -46,7 +48,7 @@ local function file_batches(handle, files, size)
    end
 end
 
--- graft.embed(net, set|files, {at=, pool="avg"|"max", normalize=false}) -> E [N,D], info {files=, classes=}
+-- graft.embed(net, set|files, {at=, pool="avg"|"max", normalize=false, prefix=}) -> E [N,D], info {files=, classes=}
 function embed.embed(net, set, options)
    local who = "graft.embed"
    local handle = network.handle(net, who)
@@ -55,6 +57,7 @@ function embed.embed(net, set, options)
    if pool ~= "avg" and pool ~= "max" then
       core.error("option", ('%s: pool must be "avg" or "max", got %q'):format(who, pool))
    end
+   local precision = prefix.option(options.prefix, handle, who)
    local at = network.layer_end(handle, who, options.at or default_layer(handle))
    local parts, files, classes = {}, {}, {}
    local function take(features, names, of)
@@ -64,7 +67,9 @@ function embed.embed(net, set, options)
       table.move(of, 1, #of, #classes + 1, classes)
    end
    if data.is_set(set) then -- from kept features of the frozen part, where there are any
-      core.outputs(handle, data.handle(set, who), at, {}, take)
+      core.outputs(handle, data.handle(set, who), at, { prefix = precision }, take)
+   elseif precision ~= "float32" and type(set) == "table" then
+      core.error("option", ('%s: prefix = "%s" is for a set such as data.train, not for a list of files'):format(who, precision))
    elseif type(set) == "table" and not data.is(set) then
       for x, names in file_batches(handle, strict.list(set, "string", who .. ": the files"), options.batch_size or 32) do
          take(handle:forward(x, { at })[1], names, {})

@@ -191,7 +191,7 @@ function cache.fill(job, choice, folder)
    local bar, started = progress.bar("frozen part", choice.photos), core.clock()
    local ok, features = pcall(core.features, job.handle, sets, { budget = choice.budget, folder = folder,
       size = data.handle(job.data, "graft.fit"):size(), views = choice.views, augment = job.augment, seed = core.seed(),
-      progress = function(done, total)
+      prefix = job.options.prefix, progress = function(done, total)
          bar.total = total -- some may have been found
          bar:step(done - bar.done, ("%d/%d photos  %.0f/s"):format(done, total, bar:rate()))
       end })

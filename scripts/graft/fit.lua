@@ -12,6 +12,7 @@ local run_folder = require "graft.run_folder"
 local trainer = require "graft.trainer"
 local run = require "graft.run"
 local feature_cache = require "graft.feature_cache"
+local prefix = require "graft.prefix"
 
 local fit = {}
 
@@ -19,7 +20,7 @@ local keys = { epochs = "integer", batch_size = "integer", optimizer = "table", 
    augment = { "string", "table" }, keep = "string", cache = { "string", "table" }, out = "string", resume = "boolean",
    on_epoch = "function", loss = { "function", "table" }, val = { "table", "boolean" }, patience = "integer",
    clip = "number", name = "string", threads = "integer", bn = "string", monitor = "string", drop_last = "boolean",
-   stash = "string" }
+   stash = "string", prefix = "string" }
 
 local WHO = "graft.fit"
 local MOST = 1000000 -- epochs, photos in a batch: more is a slip
@@ -118,6 +119,7 @@ function fit.prepare(net, d, options)
    if handle:parameters(true) == 0 then
       core.error("option", WHO .. ": every layer is frozen, so there is nothing to train; net:unfreeze(\"head\")?")
    end
+   options.prefix = prefix.option(options.prefix, handle, WHO)
    return { net = net, handle = handle, data = d, train = train, val = val, options = options, cache_option = cache_option,
       batch_size = batch_size, steps_per_epoch = steps, steps = steps * options.epochs }
 end
@@ -127,7 +129,8 @@ local function options_digest(job)
    local o = job.options
    local text = { tostring(o.optimizer), tostring(o.schedule or "constant"), tostring(o.epochs), tostring(job.batch_size),
       tostring(o.clip), o.keep, o.monitor, tostring(#job.train), tostring(core.seed()),
-      core.json(data.augment(o.augment, WHO)), feature_cache.name(job.cache_option), data.handle(job.data, WHO):digest() }
+      core.json(data.augment(o.augment, WHO)), feature_cache.name(job.cache_option),
+      data.handle(job.data, WHO):digest() }
    for _, row in ipairs(job.handle:layers()) do
       if row.parameters > 0 and not row.frozen then
          text[#text + 1] = ("%s %.9g %s"):format(row.name, row.lr_scale, tostring(row.fixed_norm))
@@ -139,12 +142,15 @@ local function options_digest(job)
    if job.handle:exact() then
       text[#text + 1] = "exact"
    end
+   if o.prefix ~= "float32" then
+      text[#text + 1] = "prefix " .. o.prefix
+   end
    return core.digest(table.concat(text, "|"))
 end
 
 -- What departs from plain float32 arithmetic by the kernels of the cost model's choice.
 local function modes(job)
-   return { fit = core.fit(), exact = job.handle:exact(), stash = job.options.stash }
+   return { fit = core.fit(), exact = job.handle:exact(), stash = job.options.stash, prefix = job.options.prefix }
 end
 
 -- What `last` says of this fit, beside the tensors.
@@ -315,7 +321,18 @@ local function validate(job)
       job.trainer:rest() -- the memory of its activations is that of the validation now
    end
    return trainer.result(job.handle, data.handle(job.val, WHO), { batch_size = job.batch_size, loss = job.fields.loss,
-      features = features, remembered = job.cache_option.mode ~= "none" })
+      features = features, prefix = job.options.prefix, remembered = job.cache_option.mode ~= "none" })
+end
+
+-- The same with everything in float32, as the saved model runs later. nil where that is no news.
+local function validate_in_float32(job, state)
+   if not job.val or job.options.prefix == "float32" or state.stopped == "interrupt" then
+      return nil
+   end
+   local result = trainer.result(job.handle, data.handle(job.val, WHO), { batch_size = job.batch_size,
+      loss = job.fields.loss, remembered = job.cache_option.mode ~= "none" })
+   return strict.table({ accuracy = result.accuracy, loss = result.loss, right = result.right, count = result.count },
+      "run.float32")
 end
 
 local function run_callback(job, row)
@@ -433,7 +450,8 @@ local function make_run(job, state, folder, files)
       seconds = state.seconds, best = state.best, last = last, stopped = state.stopped, kept = kept, out = folder,
       cache = { mode = job.cache.mode, layers = job.cache.layers, bytes = job.cache.bytes, hits = job.cache.hits,
          where = job.cache.bytes > 0 and job.cache.where or "nowhere" },
-      heads = heads, evaluation = evaluation, skipped = skipped, monitor = job.options.monitor,
+      prefix = job.options.prefix, float32 = validate_in_float32(job, state), heads = heads,
+      evaluation = evaluation, skipped = skipped, monitor = job.options.monitor,
       frozen_digest_before = state.frozen_before, frozen_digest_after = after, frozen_tensors = tensors,
       digest = (job.handle:digest()), peak_memory = core.memory().peak,
       process_memory = process.peak(), seed = core.seed(), threads = core.threads(),
@@ -444,6 +462,9 @@ end
 local function announce(job)
    if job.options.default_optimizer then
       progress.line("optimizer: none given, so " .. tostring(job.options.optimizer))
+   end
+   if job.options.prefix ~= "float32" then
+      progress.line("frozen part  its convolutions in " .. format.precision(job.options.prefix))
    end
    if job.batch_size < 8 and job.options.bn ~= "fixed" then
       for _, row in ipairs(job.handle:layers()) do
@@ -558,7 +579,7 @@ function fit.fit(net, d, options)
       files = path
    else
       retire_previous(folder)
-      run_folder.write_lock(folder, (job.handle:digest()))
+      run_folder.write_lock(folder, (job.handle:digest()), job.options.prefix)
    end
    if resuming then
       run_folder.trim_metrics(folder, core.fit(), state.epoch)
@@ -576,7 +597,7 @@ function fit.fit(net, d, options)
    local result = make_run(job, state, folder, files)
    context.runs[#context.runs + 1] = result
    core.write(folder .. "/report.txt", run.text(result) .. "\n")
-   run_folder.write_lock(folder, result.digest)
+   run_folder.write_lock(folder, result.digest, job.options.prefix)
    if interrupted and not (context.interactive and core.signal() == 2) then
       progress.line(tostring(result))
       error(interrupted, 0)

@@ -35,6 +35,11 @@ function format.columns(rows, align, indent)
    return table.concat(lines, "\n")
 end
 
+-- "bf16", and whether the processor helps.
+function format.precision(name)
+   return core.native(name) and name or name .. " (emulated: this processor has no instructions for it)"
+end
+
 -- "[64,112,112]"
 function format.shape(shape)
    return "[" .. table.concat(shape, ",") .. "]"

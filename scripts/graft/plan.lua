@@ -65,7 +65,8 @@ end
 -- Features of a sample, which nothing remembers, and seconds a row.
 local function time_features(job, clone, set, views)
    local started = core.clock()
-   local features = core.features(clone, { set }, { remember = false, budget = math.maxinteger, views = views,
+   local features = core.features(clone, { set }, { remember = false,
+      prefix = job.options.prefix, budget = math.maxinteger, views = views,
       augment = data.augment(job.options.augment, "graft.plan"), seed = core.seed() })
    return features, (core.clock() - started) / math.max(1, features:photos())
 end
@@ -80,7 +81,8 @@ local function time_validation(job, clone, cache)
       features, once = time_features(job, clone, set, 0)
    end
    local started = core.clock()
-   core.evaluate(clone, set, { batch_size = job.batch_size, features = features, remembered = false })
+   core.evaluate(clone, set, { batch_size = job.batch_size, features = features, remembered = false,
+      prefix = job.options.prefix })
    local photo = (core.clock() - started) / set:count()
    if features then
       features:close()
@@ -228,7 +230,7 @@ local function describe(job)
       input = { input[1], d:size(), d:size() }
    end
    local compiled = job.handle:plan { input = input, capacity = job.batch_size, training = true,
-      stash = job.options.stash }
+      stash = job.options.stash, prefix = job.options.prefix }
    local cache = feature_cache.choose(job)
    if cache.train then
       local covered, cut = feature_cache.covered(job.handle, cache.layers), {}
@@ -259,6 +261,7 @@ local function describe(job)
       name = job.options.name or core.null,
       epochs = job.options.epochs,
       batch_size = job.batch_size,
+      prefix = job.options.prefix,
       steps_per_epoch = job.steps_per_epoch,
    }, timed
 end
@@ -309,6 +312,10 @@ local function text_of(job, document, timed, number)
       { "time", time_line(job, document, timed) },
    } do
       rows[#rows + 1] = row
+   end
+   if document.prefix ~= "float32" then
+      table.insert(rows, 3, { "prefix", ("the convolutions of the frozen part in %s, where that is faster"):format(
+         format.precision(document.prefix)) })
    end
    return table.concat({ head,
       layer_table(document.layers, stage_of_layers(job.handle), o.optimizer.lr),

@@ -38,13 +38,14 @@ end
 function memory.stages(job, cache, input)
    local handle, photo = job.handle, input[1] * input[2] * input[3] * FLOAT
    local cut, row = core.cut(handle, data.handle(job.data, "graft.plan"):size())
+   local precision = job.options.prefix or "float32"
    local function plan(fields)
-      fields.input = input
+      fields.input, fields.prefix = input, fields.prefix or precision
       return handle:plan(fields).memory
    end
-   local function prefix(set)
+   local function prefix(set, of)
       local n = math.min(FROZEN_BATCH, #set)
-      return plan { capacity = n, layers = cut, lean = true } + n * (HALVES * photo + row)
+      return plan { capacity = n, layers = cut, lean = true, prefix = of } + n * (HALVES * photo + row)
    end
    local state = moments(job.options.optimizer) * tensor_bytes(handle, true)
    local stages = {}
@@ -61,6 +62,9 @@ function memory.stages(job, cache, input)
          stages.validation = state + step + head + HALVES * math.min(FROZEN_BATCH, #job.val) * row
       else
          stages.validation = state + head + (#cut > 0 and prefix(job.val) or HALVES * n * photo)
+      end
+      if precision ~= "float32" then -- at the end, without the trainer
+         stages.float32 = head + prefix(job.val, "float32")
       end
    end
    return stages

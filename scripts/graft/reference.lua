@@ -121,10 +121,12 @@ local entries = {
    -- training
    { "graft.fit",
       "(net, data, {epochs=20, batch_size=32, optimizer=, schedule=, augment=, loss=, keep=\"best\", patience=, clip=, "
-      .. "bn=, val=, monitor=, on_epoch=, name=, out=, resume=, cache=, threads=, stash=\"none\"}) -> run",
+      .. "bn=, val=, monitor=, on_epoch=, name=, out=, resume=, cache=, threads=, stash=\"none\", prefix=\"float32\"}) -> run",
       "Trains what is not frozen, in place; afterwards net holds the best epoch by val_accuracy (keep=\"last\": the last). "
       .. 'cache="auto", "none" or "pool:K": see graft help cache. '
       .. 'stash="bf16" keeps activations for the backward pass as bfloat16: less memory, gradients off by about 0.2 %. '
+      .. 'prefix="bf16": the convolutions of the frozen part with inputs and weights rounded, faster where the processor can '
+      .. "(not with net:exact); run.float32 is the accuracy without. "
       .. "Ctrl-C at the prompt stops it in good order.",
       "graft.fit(net, d, { epochs = 20, optimizer = graft.adamw{ lr = 1e-3 } })" },
    { "graft.fine_tune", "(net, data, {epochs=, batch_size=, lr=, augment=, out=}) -> run",
@@ -158,9 +160,10 @@ local entries = {
    { "run.out", "", "The run folder." },
 
    -- looking
-   { "graft.evaluate", "(net, set) -> {accuracy, top5, loss, classes, confusion, heads}", "How well it does on a set.",
+   { "graft.evaluate", "(net, set, {batch_size=, prefix=}) -> {accuracy, top5, loss, classes, confusion, heads}",
+      'How well it does on a set. prefix="bf16" as in graft.fit.',
       "graft.evaluate(net, d.val)" },
-   { "graft.embed", '(net, set or files, {at=, pool="avg", normalize=false}) -> E [N,D], info',
+   { "graft.embed", '(net, set or files, {at=, pool="avg", normalize=false, prefix=}) -> E [N,D], info',
       "Pooled features of photos at one layer; info.files and info.classes." },
    { "graft.plan", "(net, data, options of fit)", "Prints what fit would do: layers, memory, time. Trains nothing." },
    { "graft.report", "(run or result, path)", "Writes it as a text or .html page." },

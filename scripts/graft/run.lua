@@ -7,7 +7,7 @@ local format = require "graft.format"
 
 local run = {}
 
-local optional = { "name", "best", "last", "kept", "out", "evaluation", "classes", "monitor", "process_memory" }
+local optional = { "name", "best", "last", "kept", "out", "evaluation", "classes", "monitor", "process_memory", "float32" }
 
 -- Shares of validation photos that are right, as "0.950 ... (57 of 60; 95 % interval 0.86-0.98)".
 local function accuracy_line(self)
@@ -84,6 +84,11 @@ function run.text(self)
       add("stopped", ("after epoch %d of %d (%s)"):format(self.epochs_done, self.epochs_wanted, self.stopped))
    end
    add(accuracy_line(self))
+   if self.prefix ~= "float32" then
+      add("prefix", ("the frozen part in %s%s"):format(format.precision(self.prefix), self.float32
+         and ("; accuracy with all in float32: %.3f (%d of %d)"):format(self.float32.accuracy, self.float32.right,
+            self.float32.count) or ""))
+   end
    add("mistakes", mistakes_line(self.evaluation))
    for _, head in ipairs(self.heads) do
       add("auxiliary", ("%s  accuracy %.3f"):format(head.layer, head.accuracy))
@@ -125,6 +130,8 @@ function run.json(self)
       cache = self.cache,
       exact = self.exact,
       stash = self.stash,
+      prefix = self.prefix,
+      float32 = self.float32 and { val_accuracy = self.float32.accuracy, val_loss = self.float32.loss } or core.null,
       best = self.best or core.null,
       last = last and { epoch = last.epoch, train_loss = last.train_loss, val_accuracy = last.val_accuracy,
          val_loss = last.val_loss } or core.null,

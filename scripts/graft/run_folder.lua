@@ -59,7 +59,7 @@ function folder.path(name)
 end
 
 -- recipe.lock: what a run depends on, as digests and versions.
-function folder.write_lock(path, digest)
+function folder.write_lock(path, digest, prefix)
    local listings = {}
    for _, handle in ipairs(context.data or {}) do
       listings[#listings + 1] = { name = handle:name(), sha256 = handle:digest(),
@@ -78,6 +78,7 @@ function folder.write_lock(path, digest)
       cpu = core.cpu,
       blas = core.blas(),
       jpeg = core.jpeg,
+      prefix = { precision = prefix or "float32", native = core.native(prefix or "float32") }, -- of the last fit
       digest = digest,
    }, 2) .. "\n")
 end

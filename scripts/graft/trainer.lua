@@ -10,6 +10,7 @@ local run_folder = require "graft.run_folder"
 local progress = require "graft.progress"
 local descriptions = require "graft.descriptions"
 local nn = require "graft.nn"
+local prefix = require "graft.prefix"
 
 local trainer = {}
 
@@ -45,6 +46,7 @@ function trainer.options(options, who, steps_per_epoch)
       fixed_norms = options.bn == "fixed" or nil,
       stash = trainer.stash(options, who),
    }
+   fields.prefix = options.prefix
    fields.epoch_steps = steps_per_epoch
    return fields, optimizer
 end
@@ -188,7 +190,7 @@ function trainer.row_text(row, epochs, better)
    return table.concat(words, "  ")
 end
 
--- graft.evaluate(net, set): accuracy, top5, loss, classes, confusion, heads
+-- graft.evaluate(net, set, {batch_size=, loss=, progress=, prefix=}): accuracy, top5, loss, classes, confusion, heads
 function trainer.evaluate(net, set, options)
    local who = "graft.evaluate"
    local handle = network.handle(net, who)
@@ -196,7 +198,8 @@ function trainer.evaluate(net, set, options)
       set = #set.val > 0 and set.val or set.train
    end
    local given = strict.options(options, who, { batch_size = "integer", loss = { "table", "function" },
-      progress = "function" })
+      progress = "function", prefix = "string" })
+   given.prefix = prefix.option(given.prefix, handle, who)
    given.loss = given.loss and nn.loss_fields(given.loss, who) or nil
    local result = trainer.result(handle, data.handle(set, who), given)
    return strict.table(result, "a result", { "top5", "f1", "map", "heads" })

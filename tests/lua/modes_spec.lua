@@ -63,7 +63,8 @@ describe("exact kernels", function()
     local out = helpers.fresh "exact"
     local text = helpers.done({ "run", fits, "--exact", "--out", out }).out
     assert.matches("\nkernels +exact ones only\n", text .. helpers.read(out .. "/report.txt"))
-    assert.same({ { fit = 1, exact = true, stash = "none" } }, core.parse_json(helpers.read(out .. "/recipe.lock")).fits)
+    assert.same({ { fit = 1, exact = true, stash = "none", prefix = "float32" } },
+      core.parse_json(helpers.read(out .. "/recipe.lock")).fits)
     helpers.refused({ "run", fits, "--out", out, "--resume" }, 3, { "made with other options" })
     helpers.done { "run", fits, "--exact", "--out", out, "--resume" }
   end)

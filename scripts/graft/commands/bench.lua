@@ -16,6 +16,7 @@ command.options = {
    layers = { type = "boolean", help = "the time of every step of the plan as well" },
    stash = { type = "choice", choices = { "none", "bf16" }, help = "how training keeps activations (default: none, float32)" },
    runs = { type = "integer", min = 1, max = 1000, help = "after 0.3 s of warm-up (default: at least 5, for 1.5 s)" },
+   prefix = { type = "choice", choices = { "float32", "bf16" }, help = "precision of convolutions, for --case inference" },
    size = { type = "integer", min = 1, max = 4096, help = "pixels a side (default: the model's own)" },
 }
 
@@ -34,7 +35,7 @@ at the peak, and what the whole process held (VmHWM).
 
 With --json a list of {model, case, batch, threads, size, runs, ms, ms_per_image, min, max, gflops, gflop_per_image,
 peak_memory, process_memory}: min and max are milliseconds a photo like ms_per_image; ms is the median of the whole
-batch. With --stash also stash, in the cases that train.
+batch. With --stash also stash, in the cases that train; all but startup have prefix, the precision.
 For startup ms_per_image and gflops are null, and ms, min and max are milliseconds of one start. With --layers
 also layers, a list of {layer, kind, fused, kernel, pass, shape, ms, share, gflops, gbytes_per_second}.]]
 
@@ -141,8 +142,10 @@ local function show(rows)
    for _, row in ipairs(rows) do
       stash = stash or row.stash
    end
-   print(("%s, %d x %d pixels, batch %d%s, %s, %s, %s"):format(first.model, first.size, first.size, first.batch,
-      stash == "bf16" and " (activations kept as bf16)" or "", format.plural(first.threads, "thread"), core.cpu, core.blas()))
+   local prefix = first.prefix and first.prefix ~= "float32" and format.precision(first.prefix) .. ", " or ""
+   print(("%s, %d x %d pixels, batch %d%s, %s%s, %s, %s"):format(first.model, first.size, first.size, first.batch,
+      stash == "bf16" and " (activations kept as bf16)" or "", prefix, format.plural(first.threads, "thread"), core.cpu,
+      core.blas()))
    print(table_of(rows))
    local layered = false
    for _, row in ipairs(rows) do
@@ -165,13 +168,17 @@ function command.main(args)
       return given[name] == nil and command.options[name].default or given[name]
    end
    check_model(chosen "model")
+   local prefix = given.prefix ~= "float32" and given.prefix or nil
+   if prefix and given.case ~= "inference" then
+      options.usage(("--prefix %s is measured with --case inference alone: all else is float32"):format(prefix))
+   end
    local cases, rows = given.case and { given.case } or bench.cases, {}
    local bar = progress.bar("bench", #cases)
    for _, case in ipairs(cases) do
       bar:step(0, case)
       bar:line(("%s: %s"):format(chosen "model", case))
       rows[#rows + 1] = bench.run { model = chosen "model", case = case, batch = chosen "batch", threads = core.threads(),
-         size = given.size, runs = given.runs, layers = given.layers, stash = given.stash }
+         size = given.size, runs = given.runs, layers = given.layers, stash = given.stash, prefix = prefix }
       bar:step(1, case)
    end
    bar:clear()

@@ -616,6 +616,75 @@ static void work_is_counted_once_a_gradient(void **state) {
     gr_network_free(net);
 }
 
+/* How many steps of a plan use a kernel of this name. */
+static int count_kernel(const struct gr_plan *plan, const char *name) {
+    struct gr_step_profile step;
+    int count = 0;
+    for (int i = 0; gr_plan_step_profile(plan, i, &step); i++)
+        count += !strcmp(step.kernel, name);
+    return count;
+}
+
+static void reduced_precision_is_for_the_frozen_prefix_alone(void **state) {
+    (void)state;
+    struct gr_network *net = make_network();
+    struct gr_layer *features[] = {gr_network_layer(net, "pool")};
+    struct gr_plan_request request = {.outputs = features, .output_count = 1};
+    int64_t count = BATCH * gr_shape_size(features[0]->shape);
+    struct gr_plan *exact = compile(net, request);
+    request.precision = GR_BF16;
+    struct gr_plan *nothing_frozen = compile(net, request);
+    forward(exact, BATCH);
+    forward(nothing_frozen, BATCH);
+    assert_int_equal(count_kernel(nothing_frozen, "segment bf16"), 0);
+    assert_memory_equal(gr_plan_output(exact, 0), gr_plan_output(nothing_frozen, 0),
+                        (size_t)count * sizeof(float));
+
+    freeze(net, "*", true);
+    struct gr_plan *frozen = compile(net, request);
+    forward(frozen, BATCH);
+    double error = distance(gr_plan_output(frozen, 0), gr_plan_output(exact, 0), count);
+    assert_true(count_kernel(frozen, "segment bf16") > 0);
+    assert_true(error > 0 && error < 1e-2);
+
+    /* weights that are packed anew in each pass give the same bits, again and again */
+    request.lean = true;
+    struct gr_plan *lean = compile(net, request);
+    for (int i = 0; i < 2; i++) {
+        forward(lean, BATCH);
+        assert_memory_equal(gr_plan_output(lean, 0), gr_plan_output(frozen, 0),
+                            (size_t)count * sizeof(float));
+    }
+    assert_int_equal(count_kernel(lean, "segment bf16"), count_kernel(frozen, "segment bf16"));
+
+    /* exact kernels are float32, whoever asks for them */
+    struct gr_plan *none = NULL;
+    request.capacity = BATCH;
+    request.input = (struct gr_shape){3, SIZE, SIZE, false};
+    request.exact = true;
+    assert_int_equal(gr_plan_create(&none, net, &request), GR_ERROR_OPTION);
+    assert_non_null(strstr(gr_error()->message, "exact kernels and bf16 exclude each other"));
+    request.exact = false;
+    net->exact = true;
+    assert_int_equal(gr_plan_create(&none, net, &request), GR_ERROR_OPTION);
+    net->exact = false;
+
+    /* in training: what is frozen at the bottom, not what the gradient goes through */
+    freeze(net, "a", false);
+    struct gr_plan *training = compile(net, (struct gr_plan_request){.training = true, .precision = GR_BF16});
+    assert_int_equal(count_kernel(training, "segment bf16"), 1); /* conv1 */
+    struct gr_plan *plain = compile(net, (struct gr_plan_request){.training = true});
+    assert_int_equal(count_kernel(plain, "segment bf16"), 0);
+    forward(training, BATCH);
+    forward(plain, BATCH);
+    assert_true(distance(gr_plan_output(training, 0), gr_plan_output(plain, 0), BATCH * CLASSES) < 2e-2);
+
+    struct gr_plan *plans[] = {exact, nothing_frozen, frozen, lean, training, plain};
+    for (size_t i = 0; i < sizeof plans / sizeof *plans; i++)
+        gr_plan_free(plans[i]);
+    gr_network_free(net);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(inference_equals_reference),
@@ -637,6 +706,7 @@ int main(void) {
         cmocka_unit_test(the_same_bits_on_every_run),
         cmocka_unit_test(a_profile_times_every_step_of_every_pass),
         cmocka_unit_test(work_is_counted_once_a_gradient),
+        cmocka_unit_test(reduced_precision_is_for_the_frozen_prefix_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

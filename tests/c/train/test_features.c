@@ -529,11 +529,56 @@ static void freezing_makes_features_stale(void **state) {
     gr_trainer_use_features(trainer, features);
     assert_ok(gr_trainer_step(trainer, 1, net->input, x, 3, y, &loss));
     assert_ok(gr_network_freeze(net, &stage, 1, false));
-    assert_fails(gr_frozen_check(&features->prefix, net->input), GR_ERROR_OPTION, "was changed");
+    assert_fails(gr_frozen_check(&features->prefix, net->input, GR_FLOAT32), GR_ERROR_OPTION, "was changed");
     assert_fails(gr_trainer_step(trainer, 1, net->input, x, 3, y, &loss), GR_ERROR_OPTION,
                  "was changed since");
     gr_trainer_free(trainer);
     gr_features_free(features);
+    gr_network_free(net);
+    gr_data_free(data);
+}
+
+static void rows_of_another_precision_are_never_taken(void **state) {
+    struct gr_dataset *data = open_data();
+    struct gr_network *net = frozen_network("body");
+    struct gr_feature_store store = {0};
+    struct gr_features_options options = {.budget = 1 << 20, .store = &store};
+    struct gr_evaluate_options evaluate = {.precision = GR_BF16};
+    struct gr_result from_rows, from_photos;
+    (void)state;
+    struct gr_features *exact = keep_as(net, data, 0, &options);
+    options.precision = GR_BF16;
+    struct gr_features *reduced = keep_as(net, data, 0, &options), *again = keep_as(net, data, 0, &options);
+    assert_int_equal(reduced->found, 0);
+    assert_int_equal(again->found, again->photos);
+    assert_same_rows(reduced, again);
+    float x[64], y[64];
+    double difference = 0, size = 0;
+    assert_true(exact->rows.floats <= 64);
+    for (int64_t i = 0; i < exact->rows.data->sample_count; i++) {
+        assert_ok(exact->rows.read(&exact->rows, exact->rows.places[i], x));
+        assert_ok(reduced->rows.read(&reduced->rows, reduced->rows.places[i], y));
+        for (size_t j = 0; j < exact->rows.floats; j++) {
+            difference += pow((double)x[j] - y[j], 2);
+            size += pow(x[j], 2);
+        }
+    }
+    assert_true(difference > 0 && sqrt(difference / size) < 1e-2);
+
+    /* evaluation from rows is what evaluation from photos is, and refuses rows of another precision */
+    assert_ok(gr_evaluate(&from_photos, net, data->sets[GR_VAL], &evaluate));
+    evaluate.features = reduced;
+    assert_ok(gr_evaluate(&from_rows, net, data->sets[GR_VAL], &evaluate));
+    assert_true(from_rows.loss == from_photos.loss);
+    evaluate.features = exact;
+    gr_result_clear(&from_photos);
+    assert_fails(gr_evaluate(&from_photos, net, data->sets[GR_VAL], &evaluate), GR_ERROR_OPTION,
+                 "computed in float32, not in bf16");
+    gr_result_clear(&from_rows);
+    gr_features_free(exact);
+    gr_features_free(reduced);
+    gr_features_free(again);
+    gr_feature_store_clear(&store);
     gr_network_free(net);
     gr_data_free(data);
 }
@@ -643,6 +688,7 @@ int main(void) {
         TEST(freezing_makes_features_stale),
         TEST(features_of_photos_of_another_size_are_refused),
         TEST(features_of_other_data_are_refused),
+        TEST(rows_of_another_precision_are_never_taken),
         TEST(every_failed_allocation_is_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
