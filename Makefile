@@ -66,8 +66,10 @@ avx2_FLAGS = -mavx2 -mfma -DGR_SIMD_WIDTH=8
 avx512_FLAGS = -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mprefer-vector-width=512 -DGR_SIMD_WIDTH=16
 # These hold for one kernel each.
 avx512bf16_FLAGS = $(avx512_FLAGS) -mavx512bf16
-EXTRA_LEVELS = avx512bf16
-EXTRA_OBJECTS = $(BUILD)/obj/runtime/kernels/tile_bf16_simd.avx512bf16.o
+avx512vnni_FLAGS = $(avx512_FLAGS) -mavx512vnni
+EXTRA_LEVELS = avx512bf16 avx512vnni
+EXTRA_OBJECTS = $(BUILD)/obj/runtime/kernels/tile_bf16_simd.avx512bf16.o \
+	$(BUILD)/obj/runtime/kernels/tile_int8_simd.avx512vnni.o
 else
 LEVELS = baseline
 baseline_FLAGS = -DGR_SIMD_WIDTH=4

@@ -188,8 +188,8 @@ enum gr_precision graft_field_precision(lua_State *L, int index, const char *who
     const char *name = graft_field_string(L, index, who, "prefix", "float32");
     enum gr_precision precision = GR_FLOAT32;
     if (!gr_precision_find(name, &precision))
-        graft_fail(L, GR_ERROR_OPTION, "%s: prefix must be \"float32\" or \"bf16\", got \"%s\"%s", who, name,
-                   strcmp(name, "int8") ? "" : "; int8 is not there yet");
+        graft_fail(L, GR_ERROR_OPTION, "%s: prefix must be \"float32\", \"bf16\" or \"int8\", got \"%s\"",
+                   who, name);
     return precision;
 }
 

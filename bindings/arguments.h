@@ -34,7 +34,7 @@ const char *graft_field_string(lua_State *L, int index, const char *who, const c
                                const char *otherwise);
 /* The field `stash` of a training: "none" or "bf16". */
 enum gr_stash_kind graft_field_stash(lua_State *L, int index, const char *who);
-/* The field "prefix": "float32" (also when absent) or "bf16". */
+/* The field `prefix`: "float32" (also when absent), "bf16" or "int8". */
 enum gr_precision graft_field_precision(lua_State *L, int index, const char *who);
 /* Numbers of a list field into out[]; returns how many (0 when absent), at most `most`. */
 int graft_field_numbers(lua_State *L, int index, const char *who, const char *key, float *out, int most);

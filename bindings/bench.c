@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "arguments.h"
+#include "base/memory.h"
 #include "core.h"
 #include "error.h"
 #include "network.h"
@@ -72,17 +73,39 @@ static int fill(struct bench *bench, const struct gr_network *net, uint64_t seed
     return GR_OK;
 }
 
+/* An inference plan in this precision. For int8 the ranges are those of the batch itself. */
+static int make_plan(struct bench *bench, struct gr_network *net, enum gr_precision precision,
+                     uint64_t seed) {
+    struct gr_layer *outputs[] = {net->output};
+    struct gr_range *ranges = NULL;
+    struct gr_plan *exact = NULL;
+    struct gr_plan_request request = {
+        .capacity = bench->batch, .input = net->input, .outputs = outputs, .output_count = 1};
+    int status = GR_OK;
+    if (precision == GR_INT8) {
+        ranges = gr_calloc((size_t)net->layer_count, sizeof *ranges);
+        status = ranges ? fill(bench, net, seed) : GR_ERROR_MEMORY;
+        if (!status)
+            status = gr_plan_create(&exact, net, &request);
+        if (!status) {
+            gr_plan_measure(exact, ranges);
+            memcpy(gr_plan_input(exact), gr_tensor_floats(&bench->x), gr_tensor_bytes(&bench->x));
+            status = gr_plan_forward(exact, bench->batch, NULL);
+        }
+        gr_plan_free(exact);
+    }
+    request.precision = precision;
+    request.ranges = ranges;
+    if (!status)
+        status = gr_plan_create(&bench->plan, net, &request);
+    gr_free(ranges);
+    return status;
+}
+
 static int prepare(struct bench *bench, struct gr_network *net, bool training, enum gr_precision precision,
                    uint64_t seed) {
-    if (!training) {
-        struct gr_layer *outputs[] = {net->output};
-        struct gr_plan_request request = {.capacity = bench->batch,
-                                          .input = net->input,
-                                          .outputs = outputs,
-                                          .output_count = 1,
-                                          .precision = precision};
-        return gr_plan_create(&bench->plan, net, &request);
-    }
+    if (!training)
+        return make_plan(bench, net, precision, seed);
     struct gr_trainer_options options = {
         /* so small a rate that weights stay near where they began, however often a step runs */
         .optimizer = {.kind = GR_SGD, .lr = 1e-5f, .momentum = 0.9f},

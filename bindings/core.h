@@ -13,7 +13,7 @@
  * core.program                        true in build/graft, false as a module of another program
  * core.cpu                            "baseline", "avx2" or "avx512"
  * core.jpeg                           what decodes JPEG in this build: "stb_image" or "libjpeg-turbo 2.1.5"
- * core.native(precision)              boolean: has the processor instructions for "bf16"
+ * core.native(precision)              boolean: has the processor instructions for "bf16", "int8"
  * core.blas()                         text: the BLAS that is linked and its kernel
  * core.seed([n]) -> n                 sets and gets the seed of every stream of this state (1 at the start)
  * core.fit([n]) -> n                  sets and gets the ordinal of the present fit (0 at the start)
@@ -162,6 +162,7 @@
  *   trainer:hold([record]) -> weights   the same in memory, for weights:write(path)
  *   trainer:restore(path) -> record   the same fit and seed; weights:record() gives it without a trainer
  *                                     kind "interrupt" is raised between steps, never inside
+ *   trainer:calibrate(set)            with prefix "int8": notes the ranges that steps on photos need
  * core.evaluate(net, set, {batch_size=, loss=, heads=true, size=, features=, remembered=true, prefix=, progress=function(done, total)}) -> the document of
  *             `graft eval --json` with count= and right=
  * core.cut(net [, size]) -> list of layer names, bytes a photo      where the frozen part ends (empty: nothing can be kept)

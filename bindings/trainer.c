@@ -526,15 +526,34 @@ static int core_interval(lua_State *L) {
     return 2;
 }
 
+/* trainer:calibrate(set): in int8, notes what the frozen layers read of photos of the set's data */
+static int trainer_calibrate(lua_State *L) {
+    static const char who[] = "trainer:calibrate";
+    const struct trainer *trainer = check_idle(L, who);
+    const struct gr_set *set = graft_check_set(L, 2, who)->set;
+    struct graft_dataset *dataset = graft_dataset_of(L, 2);
+    struct gr_shape input = trainer->network->net->input;
+    graft_no_finalizer(L, who);
+    if (set->data->size > 0)
+        input.h = input.w = set->data->size;
+    dataset->loaders++;
+    graft_lock(trainer->network);
+    int status = gr_trainer_calibrate(trainer->trainer, set->data, input);
+    dataset->loaders--;
+    graft_check_in(L, graft_unlock(trainer->network, status), who);
+    return 0;
+}
+
 void graft_open_trainer(lua_State *L) {
     static const luaL_Reg methods[] = {
-        {"step", trainer_step},   {"step_batch", trainer_step_batch},
-        {"lr", trainer_lr},       {"steps", trainer_steps},
-        {"norm", trainer_norm},   {"logits", trainer_logits},
-        {"net", trainer_net},     {"save", trainer_save},
-        {"hold", trainer_hold},   {"restore", trainer_restore},
-        {"use", trainer_use},     {"rest", trainer_rest},
-        {"close", trainer_close}, {NULL, NULL},
+        {"step", trainer_step}, {"step_batch", trainer_step_batch},
+        {"lr", trainer_lr},     {"steps", trainer_steps},
+        {"norm", trainer_norm}, {"logits", trainer_logits},
+        {"net", trainer_net},   {"save", trainer_save},
+        {"hold", trainer_hold}, {"restore", trainer_restore},
+        {"use", trainer_use},   {"calibrate", trainer_calibrate},
+        {"rest", trainer_rest}, {"close", trainer_close},
+        {NULL, NULL},
     };
     static const luaL_Reg functions[] = {
         {"trainer", core_trainer}, {"evaluate", core_evaluate}, {"interval", core_interval}, {NULL, NULL}};

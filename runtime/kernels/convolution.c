@@ -12,6 +12,7 @@ static const struct gr_convolution_passes *const kernels[GR_CONV_ALL_KERNELS] = 
     [GR_CONV_SEGMENT] = &gr_convolution_segment,
     [GR_CONV_WINOGRAD] = &gr_convolution_winograd,
     [GR_CONV_SEGMENT_BF16] = &gr_convolution_segment_bf16,
+    [GR_CONV_SEGMENT_INT8] = &gr_convolution_segment_int8,
 };
 
 bool gr_convolution_fits(enum gr_convolution_kernel kernel, const struct gr_convolution *conv) {

@@ -14,6 +14,8 @@ struct gr_convolution {
     int dh, dw;    /* dilation */
     int top, left; /* padding before the first row and column */
     int groups;    /* divides c and k; groups == c == k is depthwise */
+    float low,
+        high; /* bounds of the inputs, for kernels of int8: others are cut off. Not looked at elsewhere */
 };
 
 enum gr_convolution_kernel {
@@ -23,13 +25,14 @@ enum gr_convolution_kernel {
     GR_CONV_DEPTHWISE, /* groups == c == k: channels as vector lanes */
     GR_CONV_KERNELS,   /* so many in float32; those behind have reduced precision and a forward pass alone */
     GR_CONV_SEGMENT_BF16 = GR_CONV_KERNELS, /* groups 1: as segment, with inputs and weights rounded */
+    GR_CONV_SEGMENT_INT8, /* groups 1: in integers, exact but for the rounding of inputs and weights */
     GR_CONV_ALL_KERNELS
 };
 
 enum gr_precision gr_convolution_precision(enum gr_convolution_kernel kernel);
 
 /* Whether a kernel can do this geometry, and its name for the plan's table ("segment", "winograd",
- * "depthwise", "segment bf16"). */
+ * "depthwise", "segment bf16", "segment int8"). */
 bool gr_convolution_fits(enum gr_convolution_kernel kernel, const struct gr_convolution *conv);
 const char *gr_convolution_kernel_name(enum gr_convolution_kernel kernel);
 

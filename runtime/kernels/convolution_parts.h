@@ -70,6 +70,7 @@ extern const struct gr_convolution_passes gr_convolution_depthwise;
 extern const struct gr_convolution_passes gr_convolution_segment;
 extern const struct gr_convolution_passes gr_convolution_winograd;
 extern const struct gr_convolution_passes gr_convolution_segment_bf16;
+extern const struct gr_convolution_passes gr_convolution_segment_int8;
 
 /* Peak floating-point operations a second of one thread at the SIMD level, and bytes a second of memory for
  * `threads`, as used by the cost model. */

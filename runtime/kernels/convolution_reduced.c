@@ -1,6 +1,7 @@
 /* Convolutions of reduced precision, forward only: as the segment kernel (convolution_segment.c), but the
  * lines that a chunk reads are always copied into a frame, and rounded on the way. A run of terms, one kernel
  * row's segment, is rounded up to whole words; the weights of what is read behind it are 0. */
+#include <math.h>
 #include <string.h>
 
 #include "base/threads.h"
@@ -14,6 +15,7 @@ enum {
     WORK = 8000000,       /* multiplications that are worth a chunk */
     CHUNKS = 8,           /* that there should be at least, if the work allows */
     SLACK = 64,           /* bytes behind the last frame */
+    INT8_TERMS = 4,       /* of integers in a word; bfloat16 has two */
 };
 
 /* The runs of terms of one output. */
@@ -42,14 +44,36 @@ static int64_t words_of(const struct runs *runs) {
     return (int64_t)runs->rows * runs->columns * runs->words;
 }
 
+/* Integers are preceded by [channels] factors of the sums and [channels] first sums, in whole vectors. */
+static size_t head_words(const struct gr_convolution *conv, const struct gr_reduced_kernels *kernels) {
+    return kernels->terms == INT8_TERMS ? 2 * (size_t)(gr_pieces(conv->k, kernels->lanes) * kernels->lanes)
+                                        : 0;
+}
+
 static size_t packed_words(const struct gr_convolution *conv, const struct gr_reduced_kernels *kernels) {
     struct runs runs = runs_of(conv, kernels);
-    return (size_t)words_of(&runs) * (size_t)(gr_pieces(conv->k, kernels->lanes) * kernels->lanes);
+    return head_words(conv, kernels) +
+           (size_t)words_of(&runs) * (size_t)(gr_pieces(conv->k, kernels->lanes) * kernels->lanes);
 }
 
 static int panel_width(int outer, int first, const struct gr_reduced_kernels *kernels) {
     int rest = (int)gr_pieces(outer - first, kernels->lanes) * kernels->lanes;
     return rest < kernels->width ? rest : kernels->width;
+}
+
+/* How inputs become integers: x = (q - zero) * step. 0 is exact. */
+struct steps {
+    float step;
+    int zero;
+};
+
+static struct steps steps_of(const struct gr_convolution *conv) {
+    float low = conv->low < 0 ? conv->low : 0, high = conv->high > 0 ? conv->high : 0;
+    struct steps steps = {(high - low) / 255, 0};
+    if (!(steps.step > 0) || !isfinite(steps.step))
+        return (struct steps){1, 0};
+    steps.zero = (int)lrintf(-low / steps.step);
+    return steps;
 }
 
 struct packing {
@@ -58,14 +82,28 @@ struct packing {
     struct runs runs;
     const float *weights, *scale;
     char *packed;
+    float *factors;  /* integers, or NULL */
+    int32_t *starts; /* likewise */
+    struct steps steps;
 };
 
-/* One run of one channel: word i goes to to + i * step. */
-static void pack_run(const struct packing *p, const float *filter, float scale, int row, int column, char *to,
-                     size_t step) {
+/* Weights to integers of -127..127. Returns their sum. */
+static int encode(int terms, const float *word, void *to) {
+    int8_t *out = to;
+    int sum = 0;
+    for (int i = 0; i < terms; i++) {
+        out[i] = (int8_t)lrintf(fminf(fmaxf(word[i], -127), 127));
+        sum += out[i];
+    }
+    return sum;
+}
+
+/* One run of one channel: word i goes to to + i * step. Returns the sum of integers. */
+static int pack_run(const struct packing *p, const float *filter, float scale, int row, int column, char *to,
+                    size_t step) {
     enum { MOST = 4 };
     const struct gr_convolution *conv = p->conv;
-    int terms = p->kernels->terms, c = 0;
+    int terms = p->kernels->terms, c = 0, sum = 0;
     for (int i = 0; i < p->runs.words; i++) {
         float word[MOST] = {0};
         for (int j = 0; j < terms && i * terms + j < p->runs.terms; j++) {
@@ -75,8 +113,20 @@ static void pack_run(const struct packing *p, const float *filter, float scale, 
                 column++;
             }
         }
-        p->kernels->convert(terms, word, to + (size_t)i * step);
+        if (p->factors)
+            sum += encode(terms, word, to + (size_t)i * step);
+        else
+            p->kernels->convert(terms, word, 1, 0, to + (size_t)i * step);
     }
+    return sum;
+}
+
+/* The step of a channel's integers: its largest weight is 127 of them. */
+static float channel_step(const struct packing *p, const float *filter, float scale) {
+    float most = 0;
+    for (int64_t i = 0; i < (int64_t)p->conv->c * p->conv->kh * p->conv->kw; i++)
+        most = fmaxf(most, fabsf(filter[i] * scale));
+    return most > 0 && isfinite(most) ? most / 127 : 1;
 }
 
 static void pack_chunk(void *context, int64_t panel, int worker) {
@@ -88,16 +138,35 @@ static void pack_chunk(void *context, int64_t panel, int worker) {
     memset(to, 0, (size_t)words_of(&p->runs) * step);
     for (int k = first; k < first + width && k < p->conv->k; k++) {
         const float *filter = p->weights + (int64_t)k * p->conv->c * p->conv->kh * p->conv->kw;
+        float scale = p->scale ? p->scale[k] : 1, each = p->factors ? channel_step(p, filter, scale) : 1;
+        int sum = 0;
         for (int row = 0; row < p->runs.rows; row++)
             for (int column = 0; column < p->runs.columns; column++)
-                pack_run(p, filter, p->scale ? p->scale[k] : 1, row, column,
-                         to + (size_t)(row * p->runs.columns + column) * run + (size_t)(k - first) * 4, step);
+                sum += pack_run(p, filter, scale / each, row, column,
+                                to + (size_t)(row * p->runs.columns + column) * run + (size_t)(k - first) * 4,
+                                step);
+        if (p->factors) {
+            p->factors[k] = each * p->steps.step;
+            p->starts[k] = -p->steps.zero * sum;
+        }
     }
 }
 
 static void pack_with(const struct gr_reduced_kernels *kernels, const struct gr_convolution *conv,
                       const float *weights, const float *scale, float *packed) {
-    struct packing p = {conv, kernels, runs_of(conv, kernels), weights, scale, (char *)packed};
+    size_t head = head_words(conv, kernels);
+    struct packing p = {.conv = conv,
+                        .kernels = kernels,
+                        .runs = runs_of(conv, kernels),
+                        .weights = weights,
+                        .scale = scale,
+                        .packed = (char *)(packed + head)};
+    if (head) {
+        memset(packed, 0, head * sizeof *packed);
+        p.factors = packed;
+        p.starts = (int32_t *)(packed + head / 2);
+        p.steps = steps_of(conv);
+    }
     gr_parallel(gr_pieces(conv->k, kernels->width), pack_chunk, &p);
 }
 
@@ -109,6 +178,9 @@ struct product {
     struct runs runs;
     struct gr_lines lines;
     int element; /* bytes of a term */
+    struct steps steps;
+    const int32_t *starts;
+    const float *factors; /* NULL: bfloat16 */
     const float *x, *residual, *bias;
     const int32_t *w;
     float *y;
@@ -165,15 +237,17 @@ static void fill_frame(const struct product *p, int photo, int line, int lines, 
     int64_t inside = (int64_t)l->columns.inputs * l->channels;
     size_t pixel = (size_t)l->channels * (size_t)p->element, before = (size_t)l->before * pixel;
     size_t all = (size_t)l->frame_columns * pixel, after = all - before - (size_t)inside * (size_t)p->element;
+    int zero = p->steps.zero;
     for (int i = 0; i < count; i++, frame += all) {
         int row = first + i;
         if (row < 0 || row >= rows->inputs) {
-            memset(frame, 0, all);
+            memset(frame, zero, all);
             continue;
         }
-        memset(frame, 0, before);
-        p->kernels->convert(inside, p->x + ((int64_t)photo * rows->inputs + row) * inside, frame + before);
-        memset(frame + all - after, 0, after);
+        memset(frame, zero, before);
+        p->kernels->convert(inside, p->x + ((int64_t)photo * rows->inputs + row) * inside, p->steps.step,
+                            zero, frame + before);
+        memset(frame + all - after, zero, after);
     }
     memset(frame, 0, 4);
 }
@@ -236,6 +310,8 @@ static void panel_product(const struct product *p, const struct view *v, const s
                                 .x_column = v->x_column,
                                 .w = p->w + words_of(&p->runs) * first,
                                 .w_step = memory,
+                                .start = p->starts ? p->starts + first : NULL,
+                                .factor = p->factors ? p->factors + first : NULL,
                                 .bias = p->bias ? p->bias + first : NULL,
                                 .activation = p->activation,
                                 .a = p->a};
@@ -274,7 +350,13 @@ static void forward_with(const struct gr_reduced_kernels *kernels, const struct 
     enum gr_activation f = epilogue ? epilogue->activation : GR_IDENTITY;
     bool known = gr_activation_simple(f);
     p.x = x;
-    p.w = (const int32_t *)packed;
+    size_t head = head_words(conv, kernels);
+    p.w = (const int32_t *)(packed + head);
+    if (head) {
+        p.factors = packed;
+        p.starts = (const int32_t *)(packed + head / 2);
+        p.steps = steps_of(conv);
+    }
     p.y = y;
     p.frames = (char *)scratch;
     p.activation = known ? f : GR_IDENTITY;
@@ -355,4 +437,42 @@ const struct gr_convolution_passes gr_convolution_segment_bf16 = {
     .scratch = scratch_bf16,
     .partials = no_partials,
     .forward = forward_bf16,
+};
+
+/* ---- integers of 8 bits ---- */
+
+static size_t packed_int8(const struct gr_convolution *conv) {
+    return packed_words(conv, gr_int8_kernels());
+}
+
+static void pack_int8(const struct gr_convolution *conv, const float *weights, const float *scale,
+                      float *packed) {
+    pack_with(gr_int8_kernels(), conv, weights, scale, packed);
+}
+
+static size_t scratch_int8(const struct gr_convolution *conv, int n) {
+    return scratch_with(gr_int8_kernels(), conv, n);
+}
+
+static void forward_int8(const struct gr_convolution *conv, int n, const float *x,
+                         const struct gr_prologue *prologue, const float *packed,
+                         const struct gr_epilogue *epilogue, float *y, float *scratch) {
+    (void)prologue; /* there is none: see no_partials */
+    forward_with(gr_int8_kernels(), conv, n, x, packed, epilogue, y, scratch);
+}
+
+static double cost_int8(const struct gr_convolution *conv, int n, int threads) {
+    return cost_with(gr_int8_kernels(), 3.8, conv, n, threads);
+}
+
+const struct gr_convolution_passes gr_convolution_segment_int8 = {
+    .name = "segment int8",
+    .precision = GR_INT8,
+    .fits = fits,
+    .cost = cost_int8,
+    .packed = packed_int8,
+    .pack = pack_int8,
+    .scratch = scratch_int8,
+    .partials = no_partials,
+    .forward = forward_int8,
 };

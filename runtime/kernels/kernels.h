@@ -27,8 +27,10 @@ const char *gr_blas_name(void); /* OpenBLAS version and the core that it chose, 
 enum gr_precision {
     GR_FLOAT32,
     GR_BF16, /* weights and inputs are rounded to bfloat16: 8 significant bits */
+    GR_INT8, /* weights in 255 steps for each output channel, inputs in 256 steps between bounds (calibrated)
+              */
 };
-const char *gr_precision_name(enum gr_precision precision); /* "float32", "bf16" */
+const char *gr_precision_name(enum gr_precision precision); /* "float32", "bf16", "int8" */
 /* The precision of this name; false: there is none. */
 bool gr_precision_find(const char *name, enum gr_precision *out);
 /* Whether the processor has instructions for it and the SIMD level allows them. Where not, results are the

@@ -214,8 +214,10 @@ struct gr_reduced_tile {
     int rows, columns, length;       /* length: words of a run */
     int64_t x_row, x_column;         /* bytes from one run's row, column to the next */
     int64_t w_row, w_column, w_step; /* words */
-    const float *bias;               /* [width], or NULL */
-    enum gr_activation activation;   /* a simple one */
+    const int32_t *start; /* integers only: what the sums begin with, and what they are multiplied by, both */
+    const float *factor;  /* [width] up to a whole vector */
+    const float *bias;    /* [width], or NULL */
+    enum gr_activation activation; /* a simple one */
     float a;
 };
 
@@ -223,16 +225,21 @@ struct gr_reduced_kernels {
     int lanes, width; /* as in struct gr_tile_kernels */
     int terms;        /* in a word */
     void (*product)(const struct gr_reduced_tile *tile);
-    /* Rounds floats to elements of 4 / terms bytes. */
-    void (*convert)(int64_t count, const float *x, void *to);
+    /* Rounds floats to elements of 4 / terms bytes. Integers: x / step + zero, cut off at 0 and 255. */
+    void (*convert)(int64_t count, const float *x, float step, int zero, void *to);
 };
 
 extern const struct gr_reduced_kernels gr_bf16_kernels_baseline;
 extern const struct gr_reduced_kernels gr_bf16_kernels_avx2;
 extern const struct gr_reduced_kernels gr_bf16_kernels_avx512;
 extern const struct gr_reduced_kernels gr_bf16_kernels_avx512bf16;
+extern const struct gr_reduced_kernels gr_int8_kernels_baseline;
+extern const struct gr_reduced_kernels gr_int8_kernels_avx2;
+extern const struct gr_reduced_kernels gr_int8_kernels_avx512;
+extern const struct gr_reduced_kernels gr_int8_kernels_avx512vnni;
 /* The best for the SIMD level and the processor. */
 const struct gr_reduced_kernels *gr_bf16_kernels(void);
+const struct gr_reduced_kernels *gr_int8_kernels(void);
 
 /* Winograd's F(4x4, 3x3), see convolution_winograd.c. Planes (one a point of the 6x6 grid) are `plane` floats
  * apart. */

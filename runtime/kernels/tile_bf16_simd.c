@@ -117,7 +117,9 @@ static void product(const struct gr_reduced_tile *t) {
 }
 
 /* To the nearest, ties to even; what is not a number stays so. */
-static void convert(int64_t count, const float *x, void *to) {
+static void convert(int64_t count, const float *x, float step, int zero, void *to) {
+    (void)step;
+    (void)zero;
     uint16_t *out = to;
     int64_t i = 0;
 #ifdef __AVX512BF16__

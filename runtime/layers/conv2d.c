@@ -102,6 +102,8 @@ static struct gr_convolution convolution_of(const struct gr_layer *layer,
         .top = padding.top,
         .left = padding.left,
         .groups = o->groups,
+        .low = geometry->low,
+        .high = geometry->high,
     };
 }
 

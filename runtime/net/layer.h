@@ -83,6 +83,7 @@ struct gr_geometry {
     bool exact;                /* only kernels that round as a direct computation does */
     const struct gr_shape *in; /* one for each input */
     struct gr_shape out;
+    float low, high;             /* of the first input, where the precision is int8 */
     enum gr_precision precision; /* that products may have at least; other than float32: forward only */
 };
 

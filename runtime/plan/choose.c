@@ -36,10 +36,18 @@ static int allow_precision(struct gr_plan *plan) {
     gr_plan_pure(plan->net, pure);
     for (int i = 0; i < plan->step_count; i++) {
         struct gr_step *step = &plan->steps[i];
-        if (pure[step->layer->index] && !step->backward)
-            step->geometry.precision = plan->request.precision;
+        if (!pure[step->layer->index] || step->backward)
+            continue;
+        step->geometry.precision = plan->request.precision;
+        if (plan->request.ranges) {
+            step->geometry.low = plan->request.ranges[step->layer->index].low;
+            step->geometry.high = plan->request.ranges[step->layer->index].high;
+        }
+        plan->uncalibrated |= plan->request.precision == GR_INT8 && !plan->request.ranges && !step->dropped &&
+                              step->layer->kind->kernels;
     }
     gr_free(pure);
+    plan->request.ranges = NULL; /* the caller's */
     return GR_OK;
 }
 

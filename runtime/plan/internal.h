@@ -133,6 +133,8 @@ struct gr_plan {
     float **gradients; /* one a trained parameter */
     int trained_count;
     int batch;                  /* photos of the last forward pass; 0 when none can be followed by backward */
+    bool uncalibrated;          /* in int8 without ranges: it cannot run */
+    struct gr_range *measured;  /* by gr_plan_measure, or NULL */
     struct gr_step_time *times; /* one a step while profiled, else NULL */
 };
 

@@ -19,6 +19,11 @@ enum gr_stash_kind { GR_STASH_NONE /* float32, where they were computed */, GR_S
  * status other than 0 ends the pass with that status. */
 typedef int gr_plan_update(void *payload, int trained);
 
+/* The smallest and the largest value. */
+struct gr_range {
+    float low, high;
+};
+
 struct gr_plan_request {
     int capacity;                    /* photos a batch holds at most */
     struct gr_shape input;           /* of one photo */
@@ -37,6 +42,8 @@ struct gr_plan_request {
     enum gr_precision precision; /* of convolutions in the frozen prefix (gr_plan_cut) that take no part in a
                                     backward pass, where a kernel of that precision is faster; all else is
                                     float32. Not together with `exact` */
+    const struct gr_range *ranges; /* for GR_INT8: of each layer's first input [net->layer_count], read while
+                                      compiling. NULL: the plan can be explained, but not run */
     bool exact;     /* only kernels that round as a direct computation does (no Winograd); also where the
                        network asks for it */
     bool reference; /* no folding, no fusing: the oracle that tests compare with */
@@ -75,6 +82,10 @@ struct gr_stream {
 
 /* Runs `n` photos (1..capacity) forward. `stream` may be NULL when not training. */
 int gr_plan_forward(struct gr_plan *plan, int n, const struct gr_stream *stream);
+
+/* From now on each forward pass widens ranges[net->layer_count], the caller's, by what the layers read first;
+ * NULL: no longer. Layers that do no work of their own keep what they have. */
+void gr_plan_measure(struct gr_plan *plan, struct gr_range *ranges);
 
 int gr_plan_outputs(const struct gr_plan *plan);
 struct gr_layer *gr_plan_output_layer(const struct gr_plan *plan, int i);

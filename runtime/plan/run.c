@@ -219,10 +219,44 @@ float *gr_plan_input(struct gr_plan *plan) {
     return gr_plan_given(plan, 0);
 }
 
+void gr_plan_measure(struct gr_plan *plan, struct gr_range *ranges) {
+    plan->measured = ranges;
+}
+
+static void widen(struct gr_range *range, int64_t count, const float *x) {
+    for (int64_t i = 0; i < count; i++) {
+        range->low = x[i] < range->low ? x[i] : range->low;
+        range->high = x[i] > range->high ? x[i] : range->high;
+    }
+}
+
+/* Where a norm is applied on load, what counts is its output. */
+static void measure(const struct gr_plan *plan, const struct gr_step *step, int n) {
+    enum { SOME = 256 };
+    struct gr_range *range = &plan->measured[step->layer->index];
+    const struct gr_prologue *dress = step->pass.prologue;
+    int64_t count = n * gr_shape_size(step->geometry.in[0]), channels = step->geometry.in[0].c;
+    float some[SOME];
+    if (!dress)
+        widen(range, count, step->x[0]);
+    for (int64_t first = 0; dress && first < count; first += SOME) {
+        int64_t m = count - first < SOME ? count - first : SOME;
+        for (int64_t i = 0; i < m; i++) {
+            int64_t c = (first + i) % channels;
+            some[i] = step->x[0][first + i] * dress->scale[c] + dress->shift[c];
+        }
+        gr_activation_forward(dress->activation, dress->a, m, some, some);
+        widen(range, m, some);
+    }
+}
+
 int gr_plan_forward(struct gr_plan *plan, int n, const struct gr_stream *stream) {
     if (n < 1 || n > plan->request.capacity)
         return gr_fail(GR_ERROR_SHAPE, "%s: expected a batch of 1 to %d photos, got %d", plan->net->name,
                        plan->request.capacity, n);
+    if (plan->uncalibrated)
+        return gr_fail(GR_ERROR_OPTION, "%s: a plan in int8 needs the ranges of what its layers read",
+                       plan->net->name);
     static const struct gr_stream first = {0};
     plan->batch = 0;
     for (int i = 0; i < plan->step_count; i++) {
@@ -231,6 +265,8 @@ int gr_plan_forward(struct gr_plan *plan, int n, const struct gr_stream *stream)
             continue;
         double began = gr_profile_begin(plan);
         refresh(step);
+        if (plan->measured && step->layer->input_count > 0)
+            measure(plan, step, n);
         bind_packed(plan, step, step->packed_forward);
         step->pass.n = n;
         step->pass.x = step->x;

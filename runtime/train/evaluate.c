@@ -378,6 +378,8 @@ int gr_evaluate(struct gr_result *out, struct gr_network *net, const struct gr_s
         status = gr_frozen_find(&prefix, net, o.input);
     prefix.precision = o.precision;
     if (!status && prefix.layer_count > 0)
+        status = gr_frozen_calibrate(&prefix, set->data);
+    if (!status && prefix.layer_count > 0)
         status = evaluate_pass(out, &prefix, set, columns, &o);
     else if (!status)
         status = evaluate_loaded(out, net, set, columns, &o);

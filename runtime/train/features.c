@@ -286,7 +286,10 @@ int gr_features_create(struct gr_features **out, struct gr_network *net, const s
         return GR_ERROR_MEMORY;
     int status = gr_frozen_find(&f->prefix, net, options->input);
     f->prefix.precision = options->precision;
-    if (!status && f->prefix.layer_count > 0 && photos > 0)
+    bool any = f->prefix.layer_count > 0 && photos > 0;
+    if (!status && any)
+        status = gr_frozen_calibrate(&f->prefix, parts[0].set->data);
+    if (!status && any)
         status = make(&making, parts, part_count, &made);
     gr_free(making.wanted);
     if (status || !made)

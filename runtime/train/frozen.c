@@ -61,6 +61,7 @@ int gr_frozen_find(struct gr_frozen *out, struct gr_network *net, struct gr_shap
 
 void gr_frozen_clear(struct gr_frozen *prefix) {
     gr_free(prefix->layers);
+    gr_free(prefix->ranges);
     *prefix = (struct gr_frozen){0};
 }
 
@@ -147,6 +148,8 @@ int gr_frozen_digest(const struct gr_frozen *prefix, const char *version, char h
     for (int i = 1; !status && i < prefix->net->layer_count; i++)
         if (marks[i])
             status = add_layer(&digest, prefix->net->layers[i]);
+    if (prefix->ranges)
+        gr_digest_add(&digest, prefix->ranges, (size_t)prefix->net->layer_count * sizeof *prefix->ranges);
     for (int i = 0; i < prefix->layer_count; i++)
         add_text(&digest, prefix->layers[i]->name);
     gr_digest_hex(&digest, hex);
@@ -201,6 +204,7 @@ int gr_frozen_open(struct gr_frozen_pass **out, const struct gr_frozen *prefix, 
     struct gr_plan_request request = {.capacity = loading.batch_size,
                                       .input = prefix->input,
                                       .precision = prefix->precision,
+                                      .ranges = prefix->ranges,
                                       .outputs = prefix->layers,
                                       .output_count = prefix->layer_count,
                                       .lean = true};
@@ -255,4 +259,41 @@ int gr_frozen_next(void *from, const struct gr_batch **batch) {
     pass->batch.x = pass->rows;
     *batch = &pass->batch;
     return GR_OK;
+}
+
+/* ---- calibration ---- */
+
+static int measure_ranges(struct gr_frozen *prefix, const struct gr_set *set, struct gr_range *ranges) {
+    struct gr_frozen exact = *prefix; /* lends its layers */
+    struct gr_frozen_pass *pass = NULL;
+    const struct gr_batch *batch;
+    exact.precision = GR_FLOAT32;
+    exact.ranges = NULL;
+    int status = gr_frozen_open(&pass, &exact, set, NULL, NULL);
+    if (!status)
+        gr_plan_measure(pass->plan, ranges);
+    while (!status && !(status = gr_frozen_next(pass, &batch)) && batch)
+        continue;
+    gr_frozen_close(pass);
+    return status;
+}
+
+int gr_frozen_calibrate(struct gr_frozen *prefix, struct gr_dataset *data) {
+    const struct gr_set *train = data->sets[GR_TRAIN];
+    struct gr_set *first = NULL;
+    if (prefix->precision != GR_INT8 || prefix->ranges)
+        return GR_OK;
+    if (train->count < 1)
+        return gr_fail(GR_ERROR_DATA, "%s: int8 is calibrated on photos to train on, and there are none",
+                       data->name);
+    int64_t count = train->count < GR_CALIBRATION_PHOTOS ? train->count : GR_CALIBRATION_PHOTOS;
+    GR_TRY(gr_set_create(&first, data, GR_TRAIN, train->samples, count));
+    struct gr_range *ranges = gr_calloc((size_t)prefix->net->layer_count, sizeof *ranges);
+    int status = ranges ? measure_ranges(prefix, first, ranges) : GR_ERROR_MEMORY;
+    gr_set_free(first);
+    if (status)
+        gr_free(ranges);
+    else
+        prefix->ranges = ranges;
+    return status;
 }

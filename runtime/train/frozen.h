@@ -19,6 +19,7 @@ struct gr_frozen {
     int layer_count;             /* 0: there is no frozen prefix */
     size_t floats;               /* of a row */
     enum gr_precision precision; /* of its convolutions */
+    struct gr_range *ranges;     /* for int8: of what each layer of the network reads first */
     bool lasting; /* can be recognised again: no layer of it is the embedding program's (written in Lua) */
 };
 
@@ -31,6 +32,11 @@ void gr_frozen_clear(struct gr_frozen *prefix);
  * changed (freezing, structure) since the prefix was found or rows have another precision, GR_ERROR_SHAPE for
  * photos of another size. */
 int gr_frozen_check(const struct gr_frozen *prefix, struct gr_shape input, enum gr_precision precision);
+/* Where the precision is int8: runs the prefix in float32 over the first photos of the data set's training
+ * set (at most GR_CALIBRATION_PHOTOS that can be read) and notes what its layers read. The same photos give
+ * the same ranges. GR_ERROR_DATA: there are none. Does nothing for other precisions. */
+enum { GR_CALIBRATION_PHOTOS = 32 };
+int gr_frozen_calibrate(struct gr_frozen *prefix, struct gr_dataset *data);
 /* *feeds: can this layer's output be computed from a row? */
 int gr_frozen_feeds(const struct gr_frozen *prefix, const struct gr_layer *layer, bool *feeds);
 

@@ -7,6 +7,7 @@
 struct run {
     struct gr_network *net;
     const struct gr_frozen *prefix; /* batches are rows of it; NULL: photos */
+    const struct gr_range *ranges;  /* for int8 */
     struct gr_plan *plan;
     const struct gr_outputs_options *options;
 };
@@ -15,6 +16,7 @@ static int make_plan(struct run *run, struct gr_layer *layer, struct gr_shape in
     struct gr_plan_request request = {
         .capacity = capacity, .input = input, .outputs = &layer, .output_count = 1};
     request.precision = run->options->precision;
+    request.ranges = run->ranges;
     if (run->prefix) {
         request.inputs = run->prefix->layers;
         request.input_count = run->prefix->layer_count;
@@ -71,9 +73,12 @@ int gr_outputs(struct gr_network *net, const struct gr_set *set, struct gr_layer
     prefix.precision = options->precision;
     if (!status && prefix.layer_count > 0)
         status = gr_frozen_feeds(&prefix, layer, &feeds);
+    if (!status && prefix.layer_count > 0 && !features)
+        status = gr_frozen_calibrate(&prefix, set->data);
     if (!status && features)
         status = gr_frozen_check(&features->prefix, input, options->precision);
     run.prefix = feeds ? &prefix : NULL;
+    run.ranges = features ? features->prefix.ranges : prefix.ranges;
     if (!status)
         status = make_plan(&run, layer, input, gr_frozen_batch(set));
     if (!status && feeds && !features)

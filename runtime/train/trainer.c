@@ -25,6 +25,7 @@ struct statistic {
 struct gr_trainer {
     struct gr_network *net;
     struct gr_trainer_options options;
+    struct gr_frozen calibration; /* for steps on photos in int8 */
     struct gr_optimizer *optimizer;
     struct gr_plan *plan;               /* NULL: to be compiled */
     const struct gr_features *features; /* NULL: steps get photos */
@@ -85,6 +86,7 @@ void gr_trainer_free(struct gr_trainer *trainer) {
     if (!trainer)
         return;
     drop_plan(trainer);
+    gr_frozen_clear(&trainer->calibration);
     gr_optimizer_free(trainer->optimizer);
     gr_free(trainer);
 }
@@ -132,6 +134,15 @@ static int bind_statistics(struct gr_trainer *trainer) {
     return GR_OK;
 }
 
+int gr_trainer_calibrate(struct gr_trainer *trainer, struct gr_dataset *data, struct gr_shape input) {
+    if (trainer->options.precision != GR_INT8)
+        return GR_OK;
+    gr_frozen_clear(&trainer->calibration);
+    int status = gr_frozen_find(&trainer->calibration, trainer->net, input);
+    trainer->calibration.precision = GR_INT8;
+    return status ? status : gr_frozen_calibrate(&trainer->calibration, data);
+}
+
 static int update_at_once(void *payload, int trained);
 
 /* Whether layers can be updated in the backward pass: nothing needs all gradients, and nothing is expected to
@@ -162,6 +173,12 @@ int gr_trainer_prepare(struct gr_trainer *trainer, int n, struct gr_shape input)
         GR_TRY(gr_frozen_check(&trainer->features->prefix, input, trainer->options.precision));
         request.inputs = trainer->features->prefix.layers;
         request.input_count = trainer->features->prefix.layer_count;
+    } else if (trainer->options.precision == GR_INT8) {
+        if (!trainer->calibration.ranges)
+            return gr_fail(GR_ERROR_OPTION, "%s: training in int8 has to be calibrated first",
+                           trainer->net->name);
+        GR_TRY(gr_frozen_check(&trainer->calibration, input, GR_INT8));
+        request.ranges = trainer->calibration.ranges;
     }
     drop_plan(trainer);
     trainer->at_once = can_update_at_once(trainer);

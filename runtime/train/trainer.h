@@ -35,6 +35,11 @@ int gr_trainer_create(struct gr_trainer **out, struct gr_network *net,
                       const struct gr_trainer_options *options);
 void gr_trainer_free(struct gr_trainer *trainer); /* NULL is allowed */
 
+/* In int8, before the first step on photos: notes what the frozen layers read of photos to train on, of
+ * `input` (c 0: the network's own); see gr_frozen_calibrate. Steps on features need none, other precisions
+ * neither. */
+int gr_trainer_calibrate(struct gr_trainer *trainer, struct gr_dataset *data, struct gr_shape input);
+
 /* One step on n photos: x [n,h,w,c] of shape `input`, targets [n,k] in the order of the network's classes.
  * *loss becomes main + sum of weight * auxiliary. A loss or gradient that is not finite is GR_ERROR_NUMBER,
  * naming the step: then parameters, statistics and optimiser are as before the step, and so is the step's

@@ -508,7 +508,9 @@ local function keep_features(job, state, folder)
       return
    end
    job.features = feature_cache.fill(job, job.cache, folder)
-   if job.cache.train then
+   if not job.cache.train then
+      job.trainer:calibrate(data.handle(job.train, WHO)) -- int8 on photos; a no-op otherwise
+   else
       job.trainer:use(job.features)
    end
    state.seconds = state.seconds + core.clock() - started

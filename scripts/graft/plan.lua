@@ -96,6 +96,7 @@ local function time_training(job, cache)
       local once_val, val = time_validation(job, clone, cache)
       local set = sample(job, job.train)
       if not cache.train then
+         tr:calibrate(set)
          local step, timed = time_batches(job, clone, tr, set, nil, feature_cache.view(cache, 1))
          return once_val, step * job.steps_per_epoch + val, timed
       end

@@ -55,6 +55,9 @@ function memory.stages(job, cache, input)
    local step = plan { capacity = job.batch_size, training = true, at_once = not ((job.options.clip or 0) > 0),
       inputs = cache.train and cut or nil }
    stages.training = state + step + HALVES * job.batch_size * (cache.train and row or photo)
+   if precision == "int8" then -- calibration, before anything is compiled for the trainer
+      stages.calibration = state + prefix(job.train, "float32")
+   end
    if job.val then
       local n = math.min(job.batch_size, #job.val)
       local head = plan { capacity = n, inputs = #cut > 0 and cut or nil }

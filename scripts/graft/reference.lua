@@ -125,8 +125,8 @@ local entries = {
       "Trains what is not frozen, in place; afterwards net holds the best epoch by val_accuracy (keep=\"last\": the last). "
       .. 'cache="auto", "none" or "pool:K": see graft help cache. '
       .. 'stash="bf16" keeps activations for the backward pass as bfloat16: less memory, gradients off by about 0.2 %. '
-      .. 'prefix="bf16": the convolutions of the frozen part with inputs and weights rounded, faster where the processor can '
-      .. "(not with net:exact); run.float32 is the accuracy without. "
+      .. 'prefix="bf16" or "int8": the convolutions of the frozen part with inputs and weights rounded, faster where the '
+      .. "processor can (not with net:exact); run.float32 is the accuracy without. "
       .. "Ctrl-C at the prompt stops it in good order.",
       "graft.fit(net, d, { epochs = 20, optimizer = graft.adamw{ lr = 1e-3 } })" },
    { "graft.fine_tune", "(net, data, {epochs=, batch_size=, lr=, augment=, out=}) -> run",
@@ -161,7 +161,7 @@ local entries = {
 
    -- looking
    { "graft.evaluate", "(net, set, {batch_size=, prefix=}) -> {accuracy, top5, loss, classes, confusion, heads}",
-      'How well it does on a set. prefix="bf16" as in graft.fit.',
+      'How well it does on a set. prefix= as in graft.fit.',
       "graft.evaluate(net, d.val)" },
    { "graft.embed", '(net, set or files, {at=, pool="avg", normalize=false, prefix=}) -> E [N,D], info',
       "Pooled features of photos at one layer; info.files and info.classes." },

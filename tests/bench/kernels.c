@@ -121,8 +121,8 @@ static void print_layer(const struct layer *l, double flops, double model, doubl
 
 static void time_layer(const struct layer *l, int n) {
     int pad = l->extent / 2, out = (l->size + 2 * pad - l->extent) / l->stride + 1;
-    struct gr_convolution v = {l->size,   l->size,   l->c, out, out, l->k, l->extent, l->extent,
-                               l->stride, l->stride, 1,    1,   pad, pad,  1};
+    struct gr_convolution v = {l->size,   l->size, l->c, out, out, l->k, l->extent, l->extent, l->stride,
+                               l->stride, 1,       1,    pad, pad, 1,    0,         0};
     v.groups = l->kernel == GR_CONV_DEPTHWISE ? l->c : 1;
     size_t inputs = (size_t)n * l->size * l->size * l->c, outputs = (size_t)n * out * out * l->k;
     size_t weights = (size_t)l->k * (l->c / v.groups) * l->extent * l->extent;

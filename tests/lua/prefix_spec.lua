@@ -55,49 +55,53 @@ describe("prefix=", function()
       assert.equal("float32", lock.fits[#lock.fits].prefix)
    end)
 
-   it("trains and validates a head on a frozen part in bf16, with the accuracy in float32 beside it", function()
-      local exact = fit(d, network(d):freeze("body"), {})
-      local run = fit(d, network(d):freeze("body"), { prefix = "bf16" })
-      assert.equal("bf16", run.prefix)
-      assert.equal(15, run.float32.count)
-      assert.near(exact.best.val_accuracy, run.best.val_accuracy, 1 / 15 + 1e-9)
-      assert.near(run.evaluation.accuracy, run.float32.accuracy, 1 / 15 + 1e-9)
-      assert.is_true(run.evaluation.loss ~= run.float32.loss)
-      assert.is_true(tostring(run):find("prefix +the frozen part in bf16.*accuracy with all in float32: ") ~= nil)
-      local lock = core.parse_json(core.read(run.out .. "/recipe.lock"))
-      assert.same({ precision = "bf16", native = core.native "bf16" }, lock.prefix)
-      assert.equal("bf16", lock.fits[#lock.fits].prefix)
-      assert.equal("bf16", require("graft.run").json(run).prefix)
-      assert.equal(run.float32.accuracy, require("graft.run").json(run).float32.val_accuracy)
-   end)
+   for name, bound in pairs { bf16 = 1e-2, int8 = 5e-2 } do
+      it("trains and validates a head on a frozen part in " .. name .. ", with the accuracy in float32 beside it", function()
+         local exact = fit(d, network(d):freeze("body"), {})
+         local run = fit(d, network(d):freeze("body"), { prefix = name })
+         assert.equal(name, run.prefix)
+         assert.equal(15, run.float32.count)
+         assert.near(exact.best.val_accuracy, run.best.val_accuracy, 1 / 15 + 1e-9)
+         assert.near(run.evaluation.accuracy, run.float32.accuracy, 1 / 15 + 1e-9)
+         assert.is_true(run.evaluation.loss ~= run.float32.loss)
+         assert.is_true(tostring(run):find("prefix +the frozen part in " .. name .. ".*accuracy with all in float32: ") ~= nil)
+         local lock = core.parse_json(core.read(run.out .. "/recipe.lock"))
+         assert.same({ precision = name, native = core.native(name) }, lock.prefix)
+         assert.equal(name, lock.fits[#lock.fits].prefix)
+         assert.equal(name, require("graft.run").json(run).prefix)
+         assert.equal(run.float32.accuracy, require("graft.run").json(run).float32.val_accuracy)
+      end)
 
-   it("gives the same losses whether features are kept or not, other ones than float32", function()
-      local kept = fit(d, network(d):freeze("body"), { prefix = "bf16", epochs = 3 })
-      local fresh = fit(d, network(d):freeze("body"), { prefix = "bf16", epochs = 3, cache = "none" })
-      local exact = fit(d, network(d):freeze("body"), { epochs = 3 })
-      for i, row in ipairs(kept.epochs) do
-         assert.near(fresh.epochs[i].train_loss, row.train_loss, 1e-4)
-         assert.near(exact.epochs[i].train_loss, row.train_loss, 1e-2)
-         assert.is_true(exact.epochs[i].train_loss ~= row.train_loss)
-      end
-   end)
+      it(name .. " gives the same losses whether features are kept or not, other ones than float32", function()
+         local kept = fit(d, network(d):freeze("body"), { prefix = name, epochs = 3 })
+         local fresh = fit(d, network(d):freeze("body"), { prefix = name, epochs = 3, cache = "none" })
+         local exact = fit(d, network(d):freeze("body"), { epochs = 3 })
+         for i, row in ipairs(kept.epochs) do
+            assert.near(fresh.epochs[i].train_loss, row.train_loss, 1e-4)
+            assert.near(exact.epochs[i].train_loss, row.train_loss, bound)
+            assert.is_true(exact.epochs[i].train_loss ~= row.train_loss)
+         end
+      end)
 
-   it("does not take features of another precision for its own", function()
-      local net = network(d):freeze("body")
-      local exact = graft.evaluate(net, d.val)
-      local reduced = graft.evaluate(net, d.val, { prefix = "bf16" })
-      assert.is_true(exact.loss ~= reduced.loss)
-      assert.near(exact.loss, reduced.loss, 1e-2)
-      local e, r = graft.embed(net, d.val, { at = "pool" }), graft.embed(net, d.val, { at = "pool", prefix = "bf16" })
-      local error = (((e - r) * (e - r)):sum() / (e * e):sum()) ^ 0.5
-      assert.is_true(error > 0 and error < 1e-2)
-      fit(d, net, { epochs = 2, prefix = "bf16" }) -- which remembers its rows
-      local function same(a, b)
-         return (a - b):abs():max() == 0
-      end
-      assert.is_true(same(e, graft.embed(net, d.val, { at = "pool" })))
-      assert.is_true(same(r, graft.embed(net, d.val, { at = "pool", prefix = "bf16" })))
-   end)
+      it(name .. " does not take features of another precision for its own", function()
+         local net = network(d):freeze("body")
+         local exact = graft.evaluate(net, d.val)
+         local reduced = graft.evaluate(net, d.val, { prefix = name })
+         assert.is_true(exact.loss ~= reduced.loss)
+         assert.near(exact.loss, reduced.loss, bound)
+         local e, r = graft.embed(net, d.val, { at = "pool" }), graft.embed(net, d.val, { at = "pool", prefix = name })
+         local error = (((e - r) * (e - r)):sum() / (e * e):sum()) ^ 0.5
+         assert.is_true(error > 0 and error < bound)
+         local below = graft.embed(net, d.val, { at = "conv1", prefix = name })
+         fit(d, net, { epochs = 2, prefix = name }) -- which remembers its rows
+         local function same(a, b)
+            return (a - b):abs():max() == 0
+         end
+         assert.is_true(same(e, graft.embed(net, d.val, { at = "pool" })))
+         assert.is_true(same(r, graft.embed(net, d.val, { at = "pool", prefix = name })))
+         assert.is_true(same(below, graft.embed(net, d.val, { at = "conv1", prefix = name }))) -- not made of rows
+      end)
+   end
 
    it("is told by the plan, layer by layer", function()
       local job = require("graft.fit").prepare(network(d):freeze("body"), d, { prefix = "bf16", epochs = 2 })
@@ -114,7 +118,6 @@ describe("prefix=", function()
       assert.error_matches(function() graft.evaluate(net, d.val, { prefix = "bf16" }) end, "nothing at the bottom")
       net:freeze("body")
       assert.error_matches(function() graft.fit(net, d, { prefix = "fp16" }) end, 'prefix must be "float32"')
-      assert.error_matches(function() graft.fit(net, d, { prefix = "int8" }) end, "int8")
       assert.error_matches(function() graft.embed(net, { d.val[1].file }, { prefix = "bf16" }) end, "not for a list of files")
       net:exact()
       for _, call in ipairs { graft.fit, graft.plan } do
@@ -128,13 +131,15 @@ describe("prefix=", function()
       local function bench(...)
          return { "bench", "--model", "fashion", "--batch", "2", "--runs", "2", "--threads", "1", ... }
       end
-      local row = helpers.json(bench("--case", "inference", "--prefix", "bf16", "--layers"))[1]
-      assert.equal("bf16", row.prefix)
-      local found = false
-      for _, layer in ipairs(row.layers) do
-         found = found or layer.kernel == "segment bf16"
+      for _, name in ipairs { "bf16", "int8" } do
+         local row = helpers.json(bench("--case", "inference", "--prefix", name, "--layers"))[1]
+         assert.equal(name, row.prefix)
+         local found = false
+         for _, layer in ipairs(row.layers) do
+            found = found or layer.kernel == "segment " .. name
+         end
+         assert.is_true(found)
       end
-      assert.is_true(found)
       assert.equal("float32", helpers.json(bench("--case", "inference"))[1].prefix)
    end)
 end)

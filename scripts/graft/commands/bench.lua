@@ -16,7 +16,7 @@ command.options = {
    layers = { type = "boolean", help = "the time of every step of the plan as well" },
    stash = { type = "choice", choices = { "none", "bf16" }, help = "how training keeps activations (default: none, float32)" },
    runs = { type = "integer", min = 1, max = 1000, help = "after 0.3 s of warm-up (default: at least 5, for 1.5 s)" },
-   prefix = { type = "choice", choices = { "float32", "bf16" }, help = "precision of convolutions, for --case inference" },
+   prefix = { type = "choice", choices = { "float32", "bf16", "int8" }, help = "of convolutions, for --case inference" },
    size = { type = "integer", min = 1, max = 4096, help = "pixels a side (default: the model's own)" },
 }
 

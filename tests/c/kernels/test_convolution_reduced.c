@@ -67,9 +67,20 @@ static double activated(enum gr_activation f, double a, double x) {
                                 : x;
 }
 
-static void check(struct gr_convolution v, int n, bool dressed) {
+/* The bounds of the inputs in integers: of both signs, as behind a ReLU, and of one sign beyond 0. */
+static const float bounds[][2] = {{-1, 1.1f}, {0, 6}, {-0.25f, 2}};
+
+/* Moves inputs and weights to where integers put them exactly, so that only the sums can differ. */
+static void round_to_integers(const struct gr_convolution *v, int64_t xs, float *x, int64_t row, float *w) {
+    double step = ((double)v->high - v->low) / 255, zero = rint(-v->low / step);
+    for (int64_t i = 0; i < xs; i++)
+        x[i] = (float)((rint((x[i] + 1) / 2 * 255) - zero) * step);
+    for (int64_t i = 0; i < row * v->k; i++)
+        w[i] = i % row ? (float)(rint(w[i] * 127) / 127) : 1;
+}
+
+static void check_kernel(enum gr_convolution_kernel kernel, struct gr_convolution v, int n, bool dressed) {
     static const enum gr_activation activations[] = {GR_RELU, GR_HARDSWISH, GR_RELU6, GR_LEAKY_RELU};
-    enum gr_convolution_kernel kernel = GR_CONV_SEGMENT_BF16;
     int64_t xs = (int64_t)n * v.h * v.w * v.c, ys = (int64_t)n * v.oh * v.ow * v.k, row = v.c * v.kh * v.kw;
     float *x = numbers(xs, 1), *w = numbers(row * v.k, 2), *bias = numbers(v.k, 3),
           *residual = numbers(ys, 4);
@@ -77,6 +88,11 @@ static void check(struct gr_convolution v, int n, bool dressed) {
     double *wanted = zeros(ys);
     struct gr_epilogue epilogue = {bias, residual, activations[ys % 4], 0.1f, NULL};
     const struct gr_epilogue *after = dressed ? &epilogue : NULL;
+    if (kernel == GR_CONV_SEGMENT_INT8) {
+        v.low = bounds[ys % 3][0];
+        v.high = bounds[ys % 3][1];
+        round_to_integers(&v, xs, x, row, w);
+    }
     char what[160];
     snprintf(what, sizeof what, "%s n%d %dx%dx%d -> %dx%dx%d kernel %dx%d stride %d dilation %d%s",
              gr_convolution_kernel_name(kernel), n, v.h, v.w, v.c, v.oh, v.ow, v.k, v.kh, v.kw, v.sh, v.dh,
@@ -87,8 +103,10 @@ static void check(struct gr_convolution v, int n, bool dressed) {
     check_same_bits(what, ys, one, two);
     for (int64_t i = 0; dressed && i < row * v.k; i++)
         w[i] *= scale[i / row];
-    round_all(row * v.k, w);
-    round_all(xs, x);
+    if (kernel == GR_CONV_SEGMENT_BF16) {
+        round_all(row * v.k, w);
+        round_all(xs, x);
+    }
     naive(&v, n, x, w, wanted);
     for (int64_t i = 0; dressed && i < ys; i++)
         wanted[i] = activated(epilogue.activation, 0.1f, wanted[i] + bias[i % v.k] + residual[i]);
@@ -97,6 +115,11 @@ static void check(struct gr_convolution v, int n, bool dressed) {
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
         gr_free(arrays[i]);
     gr_free(wanted);
+}
+
+static void check(struct gr_convolution v, int n, bool dressed) {
+    check_kernel(GR_CONV_SEGMENT_BF16, v, n, dressed);
+    check_kernel(GR_CONV_SEGMENT_INT8, v, n, dressed);
 }
 
 static struct gr_convolution geometry(int h, int w, int c, int k, int kernel, int stride, int dilation,
@@ -186,6 +209,37 @@ static void inputs_are_rounded_to_the_nearest(void **state) {
     gr_free(y);
 }
 
+/* With one weight of 1, the output is the input in 256 steps between the bounds, cut off there; weights have
+ * 255 steps, the same on both sides, for each channel by itself. */
+static void integers_are_cut_off_at_the_bounds(void **state) {
+    const float x[] = {-5, -1, -0.999f, -0.004f, 0, 0.003f, 0.5f, 2.9f, 3, 3.1f, INFINITY, -INFINITY, NAN};
+    enum { COUNT = sizeof x / sizeof *x };
+    struct gr_convolution v = geometry(1, COUNT, 1, 1, 1, 1, 1, 0, 0);
+    float w = 1;
+    (void)state;
+    v.low = -1;
+    v.high = 3;
+    float step = 4.0f / 255, *y = forward(GR_CONV_SEGMENT_INT8, &v, 1, x, &w, NULL, NULL, 1);
+    for (int i = 0; i < COUNT - 1; i++) {
+        float cut = x[i] < -1 ? -1 : x[i] > 3 ? 3 : x[i];
+        assert_true(fabsf(y[i] - cut) <= 0.51f * step);
+    }
+    assert_true(y[4] == 0 && isfinite(y[COUNT - 1]));
+    gr_free(y);
+
+    struct gr_convolution two = geometry(1, 1, 2, 2, 1, 1, 1, 0, 0);
+    float weights[] = {100, 1, 0.002f, -0.001f}, pixel[] = {0, 1};
+    two.high = 1;
+    y = forward(GR_CONV_SEGMENT_INT8, &two, 1, pixel, weights, NULL, NULL, 1);
+    assert_true(fabsf(y[0] - 1) <= 100.0f / 254 && fabsf(y[1] + 0.001f) <= 0.002f / 254 + 1e-9f);
+    gr_free(y);
+
+    two.high = 0; /* nothing but zeros was seen */
+    y = forward(GR_CONV_SEGMENT_INT8, &two, 1, (float[]){0, 0}, weights, NULL, NULL, 1);
+    assert_true(y[0] == 0 && y[1] == 0);
+    gr_free(y);
+}
+
 static void it_says_what_it_is(void **state) {
     struct gr_convolution grouped = geometry(8, 8, 8, 8, 3, 1, 1, 1, 1);
     enum gr_precision precision = GR_FLOAT32;
@@ -197,9 +251,12 @@ static void it_says_what_it_is(void **state) {
     assert_string_equal(gr_convolution_kernel_name(GR_CONV_SEGMENT_BF16), "segment bf16");
     assert_true(gr_precision_find("bf16", &precision) && precision == GR_BF16);
     assert_false(gr_precision_find("float16", &precision));
+    assert_int_equal(gr_convolution_precision(GR_CONV_SEGMENT_INT8), GR_INT8);
+    assert_string_equal(gr_convolution_kernel_name(GR_CONV_SEGMENT_INT8), "segment int8");
+    assert_true(gr_precision_find("int8", &precision) && precision == GR_INT8);
     assert_true(gr_precision_native(GR_FLOAT32));
     if (gr_simd() != GR_SIMD_AVX512)
-        assert_false(gr_precision_native(GR_BF16));
+        assert_false(gr_precision_native(GR_BF16) || gr_precision_native(GR_INT8));
 }
 
 static int group(void) {
@@ -208,6 +265,7 @@ static int group(void) {
         cmocka_unit_test(every_geometry),
         cmocka_unit_test(many_chunks_and_few),
         cmocka_unit_test(inputs_are_rounded_to_the_nearest),
+        cmocka_unit_test(integers_are_cut_off_at_the_bounds),
         cmocka_unit_test(it_says_what_it_is),
     };
     return cmocka_run_group_tests_name(gr_simd_name(), tests, NULL, NULL);

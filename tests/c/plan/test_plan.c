@@ -685,6 +685,78 @@ static void reduced_precision_is_for_the_frozen_prefix_alone(void **state) {
     gr_network_free(net);
 }
 
+static void int8_needs_ranges(void **state) {
+    (void)state;
+    struct gr_network *net = make_network();
+    struct gr_layer *features[] = {gr_network_layer(net, "pool")};
+    struct gr_plan_request request = {.outputs = features, .output_count = 1};
+    int64_t count = BATCH * gr_shape_size(features[0]->shape);
+    struct gr_range *ranges = gr_calloc((size_t)net->layer_count, sizeof *ranges);
+    assert_non_null(ranges);
+    freeze(net, "*", true);
+    struct gr_plan *exact = compile(net, request);
+    gr_plan_measure(exact, ranges);
+    forward(exact, BATCH);
+    int conv = gr_network_layer(net, "conv1")->index, after = gr_network_layer(net, "a.conv1")->index;
+    assert_true(ranges[conv].low < -1 && ranges[conv].high > 1);
+    assert_true(ranges[after].low == 0 && ranges[after].high > 0); /* behind a ReLU */
+
+    request.precision = GR_INT8;
+    struct gr_plan *plan = compile(net, request);
+    assert_true(count_kernel(plan, "segment int8") > 0);
+    assert_int_equal(gr_plan_forward(plan, 1, NULL), GR_ERROR_OPTION);
+    gr_plan_free(plan);
+    request.ranges = ranges;
+    plan = compile(net, request);
+    request.lean = true;
+    struct gr_plan *lean = compile(net, request);
+    gr_free(ranges); /* the plans have taken what they need */
+    forward(plan, BATCH);
+    forward(lean, BATCH);
+    assert_memory_equal(gr_plan_output(lean, 0), gr_plan_output(plan, 0), (size_t)count * sizeof(float));
+    gr_plan_free(lean);
+    double error = distance(gr_plan_output(plan, 0), gr_plan_output(exact, 0), count);
+    assert_true(error > 0 && error < 5e-2);
+    gr_plan_free(plan);
+    gr_plan_free(exact);
+    gr_network_free(net);
+}
+
+/* A norm that its reader applies on load: what counts is what the reader multiplies. */
+static void ranges_are_those_of_normed_values(void **state) {
+    static const char *const names[] = {"first", "relu1", "norm", "relu2", "second"};
+    static const char *const kinds[] = {"conv2d", "relu", "batch_norm", "relu", "conv2d"};
+    struct gr_network *net = NULL;
+    struct gr_layer *layer;
+    struct gr_range ranges[6] = {{0, 0}};
+    (void)state;
+    if (gr_network_create(&net, "norms first", (struct gr_shape){3, SIZE, SIZE, false}, NULL, 7))
+        fail_msg("%s", gr_error()->message);
+    layer = net->layers[0];
+    for (int i = 0; i < 5; i++) {
+        cJSON *options = i % 4 ? NULL : cJSON_Parse("{\"out\":16,\"kernel\":3,\"padding\":1}");
+        struct gr_layer *input = layer;
+        if (gr_network_add(net, names[i], kinds[i], options, &input, 1, &layer))
+            fail_msg("%s", gr_error()->message);
+        cJSON_Delete(options);
+    }
+    struct gr_layer *norm = gr_network_layer(net, "norm");
+    float *variance = gr_tensor_floats(&gr_layer_param(norm, "running_var")->tensor);
+    for (int c = 0; c < 16; c++)
+        variance[c] = 0.01f; /* all is ten times as large */
+    struct gr_plan *plan = compile(net, (struct gr_plan_request){.outputs = &layer, .output_count = 1});
+    cJSON *rows_of_plan = gr_plan_explain(plan), *row = cJSON_GetArrayItem(rows_of_plan, norm->index - 1);
+    assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(row, "kernel")), "(on load)");
+    cJSON_Delete(rows_of_plan);
+    gr_plan_measure(plan, ranges);
+    forward(plan, BATCH);
+    float before = ranges[norm->index].high, after = ranges[layer->index].high;
+    assert_true(before > 0 && fabsf(after / before - 10) < 0.05f);
+    assert_true(ranges[layer->index].low == 0);
+    gr_plan_free(plan);
+    gr_network_free(net);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(inference_equals_reference),
@@ -707,6 +779,8 @@ int main(void) {
         cmocka_unit_test(a_profile_times_every_step_of_every_pass),
         cmocka_unit_test(work_is_counted_once_a_gradient),
         cmocka_unit_test(reduced_precision_is_for_the_frozen_prefix_alone),
+        cmocka_unit_test(int8_needs_ranges),
+        cmocka_unit_test(ranges_are_those_of_normed_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

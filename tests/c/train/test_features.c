@@ -538,16 +538,15 @@ static void freezing_makes_features_stale(void **state) {
     gr_data_free(data);
 }
 
-static void rows_of_another_precision_are_never_taken(void **state) {
+static void check_precision(enum gr_precision precision, double bound) {
     struct gr_dataset *data = open_data();
     struct gr_network *net = frozen_network("body");
     struct gr_feature_store store = {0};
     struct gr_features_options options = {.budget = 1 << 20, .store = &store};
-    struct gr_evaluate_options evaluate = {.precision = GR_BF16};
+    struct gr_evaluate_options evaluate = {.precision = precision};
     struct gr_result from_rows, from_photos;
-    (void)state;
     struct gr_features *exact = keep_as(net, data, 0, &options);
-    options.precision = GR_BF16;
+    options.precision = precision;
     struct gr_features *reduced = keep_as(net, data, 0, &options), *again = keep_as(net, data, 0, &options);
     assert_int_equal(reduced->found, 0);
     assert_int_equal(again->found, again->photos);
@@ -563,7 +562,7 @@ static void rows_of_another_precision_are_never_taken(void **state) {
             size += pow(x[j], 2);
         }
     }
-    assert_true(difference > 0 && sqrt(difference / size) < 1e-2);
+    assert_true(difference > 0 && sqrt(difference / size) < bound);
 
     /* evaluation from rows is what evaluation from photos is, and refuses rows of another precision */
     assert_ok(gr_evaluate(&from_photos, net, data->sets[GR_VAL], &evaluate));
@@ -573,12 +572,45 @@ static void rows_of_another_precision_are_never_taken(void **state) {
     evaluate.features = exact;
     gr_result_clear(&from_photos);
     assert_fails(gr_evaluate(&from_photos, net, data->sets[GR_VAL], &evaluate), GR_ERROR_OPTION,
-                 "computed in float32, not in bf16");
+                 "computed in float32, not in");
     gr_result_clear(&from_rows);
     gr_features_free(exact);
     gr_features_free(reduced);
     gr_features_free(again);
     gr_feature_store_clear(&store);
+    gr_network_free(net);
+    gr_data_free(data);
+}
+
+static void rows_of_another_precision_are_never_taken(void **state) {
+    (void)state;
+    check_precision(GR_BF16, 1e-2);
+    check_precision(GR_INT8, 5e-2);
+}
+
+/* Steps on photos in int8 need to know what the frozen layers read; they then learn nearly as in float32. */
+static void int8_is_calibrated_before_steps_on_photos(void **state) {
+    struct gr_dataset *data = open_data();
+    struct gr_network *net = frozen_network("body");
+    struct gr_trainer_options options = {.optimizer = {.kind = GR_SGD, .lr = 0.05f}, .precision = GR_INT8};
+    struct gr_trainer *trainer, *exact;
+    float x[3 * 16 * 16], y[3] = {1, 0, 0};
+    double loss, wanted;
+    (void)state;
+    for (int i = 0; i < 3 * 16 * 16; i++)
+        x[i] = (float)(i % 7) / 7 - 0.5f;
+    assert_ok(gr_trainer_create(&trainer, net, &options));
+    assert_fails(gr_trainer_step(trainer, 1, net->input, x, 3, y, &loss), GR_ERROR_OPTION,
+                 "calibrated first");
+    assert_ok(gr_trainer_calibrate(trainer, data, net->input));
+    options.precision = GR_FLOAT32;
+    options.optimizer.lr = 1e-9f; /* one network for both: it stays as it is */
+    assert_ok(gr_trainer_create(&exact, net, &options));
+    assert_ok(gr_trainer_step(exact, 1, net->input, x, 3, y, &wanted));
+    assert_ok(gr_trainer_step(trainer, 1, net->input, x, 3, y, &loss));
+    assert_true(loss != wanted && fabs(loss - wanted) < 0.05);
+    gr_trainer_free(trainer);
+    gr_trainer_free(exact);
     gr_network_free(net);
     gr_data_free(data);
 }
@@ -689,6 +721,7 @@ int main(void) {
         TEST(features_of_photos_of_another_size_are_refused),
         TEST(features_of_other_data_are_refused),
         TEST(rows_of_another_precision_are_never_taken),
+        TEST(int8_is_calibrated_before_steps_on_photos),
         TEST(every_failed_allocation_is_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
