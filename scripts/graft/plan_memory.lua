@@ -53,7 +53,7 @@ function memory.stages(job, cache, input)
       stages.frozen = math.max(cache.train and prefix(job.train) or 0, cache.val and prefix(job.val) or 0)
    end
    local step = plan { capacity = job.batch_size, training = true, at_once = not ((job.options.clip or 0) > 0),
-      inputs = cache.train and cut or nil }
+      stash = job.options.stash, inputs = cache.train and cut or nil }
    stages.training = state + step + HALVES * job.batch_size * (cache.train and row or photo)
    if precision == "int8" then -- calibration, before anything is compiled for the trainer
       stages.calibration = state + prefix(job.train, "float32")

@@ -5,13 +5,14 @@ local photos = helpers.photos("memory", { "bowls", "mugs" }, 20)
 
 local recipe = helpers.recipe([[
   local graft = require "graft"
-  local opt = graft.options { data = { type = "folder" }, train = "head", optimizer = "sgd", cache = "auto", clip = 0.0 }
+  local opt = graft.options { data = { type = "folder" }, train = "head", optimizer = "sgd", cache = "auto", clip = 0.0,
+    stash = "none" }
   local d = graft.data.folder(opt.data, { size = 96 })
   local net = graft.models.resnet18 { classes = d.classes }
   if opt.train ~= "all" then net:freeze("body") end
   if opt.train == "last" then net:unfreeze("layer4") end
   graft.fit(net, d, { epochs = 2, batch_size = 16, optimizer = graft[opt.optimizer] { lr = 1e-4 }, cache = opt.cache,
-    clip = opt.clip > 0 and opt.clip or nil })
+    clip = opt.clip > 0 and opt.clip or nil, stash = opt.stash })
 ]], "memory.lua")
 
 local function words(command, ...)
@@ -33,6 +34,7 @@ describe("the memory of a fit", function()
     { "the whole network", "--train", "all" },
     { "the whole network by Adam", "--train", "all", "--optimizer", "adam" },
     { "the whole network, clipped", "--train", "all", "--clip", "1" },
+    { "the whole network, activations as bf16", "--train", "all", "--stash", "bf16" },
   }
   local peaks = {}
   for _, case in ipairs(cases) do
