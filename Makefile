@@ -22,6 +22,10 @@ endif
 # 1: JPEG is decoded by libjpeg-turbo. Never by what is installed: pixels, and so results, differ in their last bits.
 TURBOJPEG ?= 0
 
+# As many compilers at a time as there are processors, unless make was told a number.
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+PARALLEL = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(JOBS))
+
 PACKAGES = libcjson openblas zlib libmd
 PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null) -isystem /usr/include/stb
 PKG_LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
@@ -98,11 +102,11 @@ FUZZERS := $(FUZZ_SOURCES:tests/fuzz/%.c=$(BUILD)/fuzz/%)
 all: $(BUILD)/graft $(BUILD)/graft.so $(BUILD)/libgraft.a ## the program, the Lua module and the C library (default)
 
 demo: setup ## transfers a small network to new classes, from nothing, in two minutes
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(PARALLEL) all
 	@sh scripts/demo.sh
 
 test: setup ## sets up, builds, runs every test; ends with the count of passed and failed
-	@$(MAKE) --no-print-directory all tests
+	@$(MAKE) --no-print-directory $(PARALLEL) all tests
 	@BUILD=$(BUILD) LUA=$(LUA) sh tests/run
 
 setup: ## installs the Debian packages that are missing
@@ -112,7 +116,7 @@ lint: ## format, warnings, luacheck and the structural rules
 	@CC="$(CC)" sh tests/lint.sh
 
 sanitize: setup ## every test again with address and undefined-behaviour sanitizers
-	@$(MAKE) --no-print-directory all tests BUILD=build-sanitize OPT="-O2 -g -fno-omit-frame-pointer" \
+	@$(MAKE) --no-print-directory $(PARALLEL) all tests BUILD=build-sanitize OPT="-O2 -g -fno-omit-frame-pointer" \
 		SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined"
 	@BUILD=build-sanitize LUA=$(LUA) SANITIZED="$$($(CC) -print-file-name=libasan.so)" sh tests/run
 
@@ -121,7 +125,7 @@ bench: all $(BENCHES) ## times kernels, then inference, training steps and the s
 	@$(BUILD)/graft bench
 
 fuzz: ## feeds every reader broken files, every function hostile calls (FUZZ_SECONDS each, 30 by default); needs clang
-	@$(MAKE) --no-print-directory fuzzers build-fuzz/graft CC=clang BUILD=build-fuzz OPT="-O1 -g" \
+	@$(MAKE) --no-print-directory $(PARALLEL) fuzzers build-fuzz/graft CC=clang BUILD=build-fuzz OPT="-O1 -g" \
 		SANITIZE="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined"
 	@sh tests/fuzz/run $(FUZZ_SECONDS)
 
