@@ -14,7 +14,8 @@ Scenarios (--case takes any part of their names):
                     workers as are faster (0 or 2). Its epochs are all alike, so --torch-epochs of them are measured and
                     the rest is added at their median; --full runs all. "cached" is PyTorch with the frozen part's
                     output kept by hand.
-    memory/...      the most that a fresh process held
+    memory/...      the most that a fresh process held; "stash bf16" is Graft keeping activations for the backward
+                    pass as bfloat16
     start           from the start of the process to its first training step: imports, weights from a file, plan
 
 PyTorch (torch_peer.py beside this file) runs eagerly, as a careful user would have it. It needs torch, torchvision,
@@ -61,7 +62,12 @@ TRAININGS = {
     "train/head, PyTorch cached": ("head", "cached", 1.5, 2.3),
     "train/layer4+fc": ("last", "last", 4, 6),
 }
-MEMORY = {"memory/head": ("head", 4, None), "memory/step resnet18 full": ("full", 2.3, None)}
+# name: (what Graft does, must, aim)
+MEMORY = {
+    "memory/head": ("head", 4, 6),
+    "memory/step resnet18 full": ("full", 2.3, 2.7),
+    "memory/step resnet18 full, stash bf16": ("stash", 2.3, 4),  # PyTorch in float32
+}
 START = ("start", 10, 30)
 
 # Answers lines of JSON as torch_peer.py serve does: milliseconds of the median run of a turn.
@@ -308,8 +314,9 @@ def measure_training(bench, name):
 def graft_memory(bench, kind):
     if kind == "head":
         return graft_training(bench, kind)[2] / MIB
+    stash = ("--stash", "bf16") if kind == "stash" else ()
     text, _, _ = run_process(bench.graft("bench", "--case", "full", "--runs", 3, "--threads", bench.a.threads, "--json",
-                                         "--quiet"))
+                                         "--quiet", *stash))
     return json.loads(text)[0]["process_memory"] / MIB
 
 
