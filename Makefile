@@ -26,7 +26,7 @@ TURBOJPEG ?= 0
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 PARALLEL = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(JOBS))
 
-PACKAGES = libcjson openblas zlib libmd
+PACKAGES = libcjson openblas zlib nettle
 PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null) -isystem /usr/include/stb
 PKG_LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
 TURBO_VERSION := $(shell pkg-config --modversion libturbojpeg 2>/dev/null)

@@ -3,7 +3,7 @@
 set -e
 
 # To build, to run the demo, to test and to lint, in this order.
-packages="build-essential pkg-config liblua5.4-dev libopenblas-dev libstb-dev libcjson-dev zlib1g-dev libedit-dev libmd-dev
+packages="build-essential pkg-config liblua5.4-dev libopenblas-dev libstb-dev libcjson-dev zlib1g-dev libedit-dev nettle-dev
 dataset-fashion-mnist
 libcmocka-dev lua5.4
 clang clang-format lua-check"

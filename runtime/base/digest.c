@@ -4,53 +4,23 @@
 #include "base/text.h"
 
 #include <errno.h>
-#include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
 void gr_digest_start(struct gr_digest *digest) {
-    SHA256Init(&digest->context);
-}
-
-/* Asked once; the same answer whoever asks first. */
-static gr_digest_blocks_t *fast_blocks(void) {
-    static _Atomic(gr_digest_blocks_t *) found;
-    static atomic_bool asked;
-    if (!atomic_load_explicit(&asked, memory_order_acquire)) {
-        atomic_store(&found, gr_digest_fast_blocks());
-        atomic_store_explicit(&asked, true, memory_order_release);
-    }
-    return atomic_load_explicit(&found, memory_order_relaxed);
+    sha256_init(&digest->context);
 }
 
 void gr_digest_add(struct gr_digest *digest, const void *bytes, size_t size) {
-    SHA2_CTX *context = &digest->context;
-    gr_digest_blocks_t *blocks = fast_blocks();
-    const uint8_t *from = bytes;
-    if (!size)
-        return;
-    size_t begun = context->bitcount[0] / 8 % SHA256_BLOCK_LENGTH;
-    if (blocks && begun) { /* libmd has a part of a block: it gets the rest of it */
-        size_t rest = SHA256_BLOCK_LENGTH - begun, first = size < rest ? size : rest;
-        SHA256Update(context, from, first);
-        from += first;
-        size -= first;
-    }
-    size_t whole = blocks ? size / SHA256_BLOCK_LENGTH : 0;
-    if (whole) {
-        blocks(context->state.st32, from, whole);
-        context->bitcount[0] += (uint64_t)whole * SHA256_BLOCK_LENGTH * 8;
-        from += whole * SHA256_BLOCK_LENGTH;
-        size -= whole * SHA256_BLOCK_LENGTH;
-    }
     if (size)
-        SHA256Update(context, from, size);
+        sha256_update(&digest->context, size, bytes);
 }
 
 void gr_digest_hex(struct gr_digest *digest, char hex[65]) {
-    uint8_t bytes[SHA256_DIGEST_LENGTH];
-    SHA256Final(bytes, &digest->context);
-    for (int i = 0; i < SHA256_DIGEST_LENGTH; i++) {
+    uint8_t bytes[SHA256_DIGEST_SIZE];
+    sha256_digest(&digest->context, sizeof bytes, bytes);
+    for (int i = 0; i < SHA256_DIGEST_SIZE; i++) {
         hex[2 * i] = "0123456789abcdef"[bytes[i] >> 4];
         hex[2 * i + 1] = "0123456789abcdef"[bytes[i] & 15];
     }

@@ -1,21 +1,13 @@
-/* SHA-256 (FIPS 180-4), by libmd; whole blocks by the SHA instructions of processors that have them. */
+/* SHA-256 (FIPS 180-4), by nettle, which takes the SHA instructions of processors that have them. */
 #ifndef GRAFT_BASE_DIGEST_H
 #define GRAFT_BASE_DIGEST_H
 
-#include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
-#include <sha2.h>
+#include <nettle/sha2.h>
 
 struct gr_digest {
-    SHA2_CTX context;
+    struct sha256_ctx context;
 };
-
-/* Enters `count` blocks of 64 bytes into the state. */
-typedef void gr_digest_blocks_t(uint32_t state[8], const uint8_t *bytes, size_t count);
-
-/* A faster way for whole blocks than libmd's on this processor, or NULL. */
-gr_digest_blocks_t *gr_digest_fast_blocks(void);
 
 void gr_digest_start(struct gr_digest *digest);
 void gr_digest_add(struct gr_digest *digest, const void *bytes, size_t size);

@@ -224,10 +224,10 @@ int gr_data_skip(struct gr_dataset *data, int64_t sample, const char *reason) {
 /* ---- reading ---- */
 
 void gr_listing_hash(const void *bytes, size_t size, uint8_t hash[32]) {
-    SHA2_CTX digest;
-    SHA256Init(&digest);
-    SHA256Update(&digest, bytes, size);
-    SHA256Final(hash, &digest);
+    struct sha256_ctx digest;
+    sha256_init(&digest);
+    sha256_update(&digest, size, bytes);
+    sha256_digest(&digest, SHA256_DIGEST_SIZE, hash);
 }
 
 static void read_candidate(void *context, int64_t chunk, int worker) {
