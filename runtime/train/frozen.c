@@ -2,6 +2,7 @@
 
 #include "base/digest.h"
 #include "base/memory.h"
+#include "base/random.h"
 #include "base/status.h"
 #include "base/threads.h"
 
@@ -278,19 +279,35 @@ static int measure_ranges(struct gr_frozen *prefix, const struct gr_set *set, st
     return status;
 }
 
+/* One photo of each of `count` equal parts of the list. A listing goes class by class, so its first photos
+ * could be of one class alone; in the parts chance draws, since a listing of other origin could repeat
+ * itself. */
+static int calibration_set(struct gr_set **out, struct gr_dataset *data, int64_t count) {
+    const struct gr_set *train = data->sets[GR_TRAIN];
+    int64_t samples[GR_CALIBRATION_PHOTOS];
+    struct gr_random random =
+        gr_random(0, GR_RANDOM_SAMPLE, gr_hash("calibration"), (uint64_t)train->count, 0);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t whole = train->count / count, rest = train->count % count;
+        int64_t first = i * whole + (i < rest ? i : rest), size = whole + (i < rest);
+        samples[i] = train->samples[first + gr_random_below(&random, size)];
+    }
+    return gr_set_create(out, data, GR_TRAIN, samples, count);
+}
+
 int gr_frozen_calibrate(struct gr_frozen *prefix, struct gr_dataset *data) {
     const struct gr_set *train = data->sets[GR_TRAIN];
-    struct gr_set *first = NULL;
+    struct gr_set *drawn = NULL;
     if (prefix->precision != GR_INT8 || prefix->ranges)
         return GR_OK;
     if (train->count < 1)
         return gr_fail(GR_ERROR_DATA, "%s: int8 is calibrated on photos to train on, and there are none",
                        data->name);
     int64_t count = train->count < GR_CALIBRATION_PHOTOS ? train->count : GR_CALIBRATION_PHOTOS;
-    GR_TRY(gr_set_create(&first, data, GR_TRAIN, train->samples, count));
+    GR_TRY(calibration_set(&drawn, data, count));
     struct gr_range *ranges = gr_calloc((size_t)prefix->net->layer_count, sizeof *ranges);
-    int status = ranges ? measure_ranges(prefix, first, ranges) : GR_ERROR_MEMORY;
-    gr_set_free(first);
+    int status = ranges ? measure_ranges(prefix, drawn, ranges) : GR_ERROR_MEMORY;
+    gr_set_free(drawn);
     if (status)
         gr_free(ranges);
     else

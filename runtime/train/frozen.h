@@ -32,9 +32,10 @@ void gr_frozen_clear(struct gr_frozen *prefix);
  * changed (freezing, structure) since the prefix was found or rows have another precision, GR_ERROR_SHAPE for
  * photos of another size. */
 int gr_frozen_check(const struct gr_frozen *prefix, struct gr_shape input, enum gr_precision precision);
-/* Where the precision is int8: runs the prefix in float32 over the first photos of the data set's training
- * set (at most GR_CALIBRATION_PHOTOS that can be read) and notes what its layers read. The same photos give
- * the same ranges. GR_ERROR_DATA: there are none. Does nothing for other precisions. */
+/* Where the precision is int8: runs the prefix in float32 over photos of the data set's training set and
+ * notes what its layers read: GR_CALIBRATION_PHOTOS drawn evenly over its list (those of them that can be
+ * read), by a seed that never changes, so that the same list gives the same ranges to training and to
+ * evaluation. GR_ERROR_DATA: there are none. Does nothing for other precisions. */
 enum { GR_CALIBRATION_PHOTOS = 32 };
 int gr_frozen_calibrate(struct gr_frozen *prefix, struct gr_dataset *data);
 /* *feeds: can this layer's output be computed from a row? */

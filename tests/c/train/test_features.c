@@ -588,6 +588,48 @@ static void rows_of_another_precision_are_never_taken(void **state) {
     check_precision(GR_INT8, 5e-2);
 }
 
+/* What the convolution that reads the photo reads, in grey values. */
+static struct gr_range calibrated(struct gr_network *net, struct gr_dataset *data) {
+    const struct gr_preprocessing *p = &net->preprocessing;
+    struct gr_frozen prefix;
+    int conv1 = gr_network_layer(net, "conv1")->index;
+    assert_ok(gr_frozen_find(&prefix, net, net->input));
+    prefix.precision = GR_INT8;
+    assert_ok(gr_frozen_calibrate(&prefix, data));
+    struct gr_range range = prefix.ranges[conv1];
+    gr_frozen_clear(&prefix);
+    return (struct gr_range){(range.low * p->std[0] + p->mean[0]) * 255,
+                             (range.high * p->std[0] + p->mean[0]) * 255};
+}
+
+/* The listing has 40 photos of each class, one class after another, each class of one grey: 32 photos in a
+ * row would see one or two of them. */
+static void int8_is_calibrated_on_photos_of_all_classes(void **state) {
+    static const uint8_t greys[] = {100, 20, 220};
+    struct gr_network *net = frozen_network("body");
+    struct gr_dataset *data;
+    struct gr_image image;
+    int threads = gr_threads();
+    (void)state;
+    for (int i = 0; i < 3; i++) /* one scale for all channels */
+        net->preprocessing.mean[i] = 0.5F, net->preprocessing.std[i] = 0.25F;
+    assert_ok(gr_image_create(&image, 20, 18));
+    for (int i = 0; i < 120; i++) {
+        memset(image.pixels, greys[i / 40], 20 * 18 * 3);
+        assert_ok(gr_image_write(&image, at("train/%c/%d.png", "abc"[i / 40], i)));
+    }
+    gr_image_free(&image);
+    assert_ok(gr_data_folder(&data, work, NULL));
+    for (int i = 1; i <= 3; i++) {
+        assert_ok(gr_threads_set(i));
+        struct gr_range range = calibrated(net, data);
+        assert_true(fabsf(range.low - 20) < 1e-2F && fabsf(range.high - 220) < 1e-2F);
+    }
+    assert_ok(gr_threads_set(threads));
+    gr_network_free(net);
+    gr_data_free(data);
+}
+
 /* Steps on photos in int8 need to know what the frozen layers read; they then learn nearly as in float32. */
 static void int8_is_calibrated_before_steps_on_photos(void **state) {
     struct gr_dataset *data = open_data();
@@ -722,6 +764,7 @@ int main(void) {
         TEST(features_of_other_data_are_refused),
         TEST(rows_of_another_precision_are_never_taken),
         TEST(int8_is_calibrated_before_steps_on_photos),
+        TEST(int8_is_calibrated_on_photos_of_all_classes),
         TEST(every_failed_allocation_is_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
