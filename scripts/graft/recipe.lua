@@ -70,15 +70,23 @@ local function environment()
    })
 end
 
+-- --help ends the recipe at graft.options; one that declares none, before anything is made.
+local function stop_for_help()
+   if context.options.help then
+      local o = context.options
+      error({ exit = 0, text = require("graft.options").recipe_help(o.what, o.who, nil, o.text) }, 0)
+   end
+end
+
 -- Reads and compiles a recipe; context.recipe and context.options are set for it.
 function recipe.load(name, args, help)
    local text, short, chunkname = find(name)
    context.recipe = { name = short, path = name, text = text }
-   context.options = { args = args, who = name, help = help, what = context.mode }
+   context.options = { args = args, who = name, help = help, what = context.mode, text = text }
    if text:sub(1, 1) == "\27" then
       core.error("file", name .. ": expected the text of a recipe, this is compiled Lua")
    elseif help and not text:find("options", 1, true) then -- it will not stop at graft.options by itself
-      error({ exit = 0, text = require("graft.options").recipe_help(context.mode, name) }, 0)
+      stop_for_help()
    end
    local env = environment()
    local chunk, message = load(text, chunkname, "t", env)
@@ -91,6 +99,7 @@ end
 
 -- Before anything is trained, and after the recipe: options on the command line that it never asked for are a mistake.
 function recipe.check_options()
+   stop_for_help()
    if not context.options.declared and #context.options.args > 0 then
       require("graft.options").usage(("%s declares no options (graft.options{...}), so %s means nothing to it"):format(
          context.options.who, context.options.args[1]))

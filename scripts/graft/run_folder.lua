@@ -21,6 +21,7 @@ function folder.open(wanted, resume)
    if context.out then
       return context.out
    end
+   require("graft.recipe").check_options()
    local path = context.options_out or wanted
    if path then
       local stat = core.stat(path)
