@@ -65,7 +65,7 @@
  *   preprocessing: {resize=, stretch=, interpolation="bilinear"|"bicubic", mean={3}, std={3}, bgr=}
  *   net:add(kind, name|nil, options|nil, inputs) -> name, shape    inputs: list of layer names; options as in net/options.h
  *                                     (conv2d: {out=, kernel=, stride=, padding=, dilation=, groups=, bias=} ...)
- *   net:finish{output=, head=, stages={...}}    output: layer name; head defaults to the last linear
+ *   net:finish{output=, head=, stages={...}}    output: layer name; without head, net:head() is nil
  *   net:mark_aux(at, output, weight)  an auxiliary classifier that the architecture brings along
  *   net:set_classes(list); net:classes() -> list (empty when none); net:set_multilabel(b); net:multilabel() -> b
  * core.build(description [, seed]) -> net     from the table that net:describe() -> table gave

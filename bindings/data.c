@@ -142,6 +142,7 @@ static int core_data_list(lua_State *L) {
     for (lua_Unsigned i = 0; i < count; i++) {
         if (lua_rawgeti(L, 1, (lua_Integer)i + 1) != LUA_TTABLE)
             return graft_fail(L, GR_ERROR_OPTION, "%s: entry %d must be {image=, class=}", who, (int)i + 1);
+        items[i].set = -1; /* train, or val by hash */
         items[i].image = graft_field_string(L, -1, who, "image", NULL);
         items[i].label = graft_field_string(L, -1, who, "class", NULL);
         if (!items[i].image || !items[i].label)

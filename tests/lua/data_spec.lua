@@ -219,6 +219,7 @@ describe("lists and tables", function()
     end
     local data = core.data_list(items, { val = 0 })
     assert.same({ "cold", "warm" }, data:classes())
+    assert.is_true(core.data_list(items, { val = 0.5 }):set("val"):count() > 0)
     assert.error_matches(function() core.data_list { { image = "x" } } end, "entry 1")
     core.write(folder .. "/t.csv", "file,tags\nred/1.png,a|b\nred/2.png,a\ngreen/1.png,b\ngreen/2.png,a\n")
     local csv = core.data_csv(folder .. "/t.csv", { image = "file", labels = "tags", separator = "|", val = 0 })
