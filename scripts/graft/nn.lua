@@ -45,6 +45,7 @@ local function add_layer(kind, inputs, name, options)
    end
    local made, shape = recording.net:add(kind, name, options, names)
    recording.lines[made] = line
+   recording.last_linear = kind == "linear" and made or recording.last_linear
    return setmetatable({ recording = recording, name = made, shape = shape }, Node)
 end
 
@@ -135,7 +136,8 @@ function nn.record(options)
    if not is_node(logits) then
       core.error("option", ("%s: build must return the node of the logits, got %s"):format(options.name, type(logits)))
    end
-   net:finish { output = logits.name, head = options.head, stages = options.stages or {} }
+   local head = options.head or (recording.last_linear == logits.name and logits.name) or nil
+   net:finish { output = logits.name, head = head, stages = options.stages or {} }
    for _, classifier in ipairs(aux or {}) do
       net:mark_aux(classifier.at, classifier.output.name, classifier.weight)
    end

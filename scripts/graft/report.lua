@@ -46,7 +46,7 @@ function report.text(subject)
    if type(meta) == "table" and meta.__name == "graft.run" then
       parts[#parts + 1] = tostring(subject)
       evaluation = subject.evaluation
-   elseif math.type(rawget(subject, "accuracy")) ~= "float" or type(rawget(subject, "classes")) ~= "table" then
+   elseif type(rawget(subject, "accuracy")) ~= "number" or type(rawget(subject, "classes")) ~= "table" then
       core.error("option", "graft.report: expected a run of graft.fit or a result of graft.evaluate")
    else
       parts[#parts + 1] = ("accuracy  %.3f   loss %.3f%s"):format(subject.accuracy, subject.loss,

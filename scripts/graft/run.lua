@@ -7,7 +7,7 @@ local format = require "graft.format"
 
 local run = {}
 
-local optional = { "name", "best", "last", "kept", "out", "evaluation", "classes", "monitor", "process_memory", "float32" }
+local optional = { "name", "best", "last", "kept", "out", "evaluation", "monitor", "process_memory", "float32" }
 
 -- Shares of validation photos that are right, as "0.950 ... (57 of 60; 95 % interval 0.86-0.98)".
 local function accuracy_line(self)
