@@ -21,6 +21,7 @@ local commands = { -- name, arguments, what it does
    { "bench", "", "how fast this machine trains: times and memory on random photos" },
    { "help", "[TOPIC]", "this text, a command, or a topic" },
 }
+cli.commands = commands -- the reference must explain each of them
 local later = { -- part of Graft, but not of this version
    probe = true, export = true, verify = true, pack = true, new = true,
 }
@@ -34,8 +35,8 @@ function cli.usage()
    rows[#rows + 1] = { "graft", "the prompt" }
    return "Graft " .. core.version .. ": teach a pretrained network your own photos.\n\n" .. format.columns(rows, "ll", "  ")
       .. "\n\nAlso: --seed N --threads N --json --quiet --trace, and --help after any command.\n"
-      .. "Topics: " .. table.concat(require("graft.commands.help").topics(), ", ")
-      .. "; and the names of the Lua API, such as: graft help freeze"
+      .. table.concat(format.wrap("Topics: " .. table.concat(require("graft.commands.help").topics(), ", ")
+         .. "; and the names of the Lua API, such as: graft help freeze", 100), "\n")
 end
 
 -- "first line\n   more lines" as messages start: "graft: ..."

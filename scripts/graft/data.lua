@@ -69,12 +69,15 @@ local batch_fields = {
    end,
 }
 local batch_handles = setmetatable({}, { __mode = "k" })
+local batch_methods = {
+   input = function(self, net)
+      return batch_handles[self]:input(require("graft.network").handle(net, "b:input"))
+   end,
+}
 
 Batch.__index = function(self, key)
-   if key == "input" then
-      return function(_, net)
-         return batch_handles[self]:input(require("graft.network").handle(net, "b:input"))
-      end
+   if batch_methods[key] then
+      return batch_methods[key]
    elseif batch_fields[key] then
       return batch_fields[key](batch_handles[self])
    elseif key == "columns" then
@@ -95,9 +98,9 @@ local batch_keys = { net = "table", batch_size = "integer", shuffle = "boolean",
 
 -- for x, y, b in set:batches{...}: the loop's fourth value ends the prefetch on break or error.
 local function batches(self, options)
-   options = strict.options(options, "batches", batch_keys)
-   options.net = options.net and require("graft.network").handle(options.net, "batches: net") or nil
-   options.augment = data.augment(options.augment, "batches")
+   options = strict.options(options, "set:batches", batch_keys)
+   options.net = options.net and require("graft.network").handle(options.net, "set:batches: net") or nil
+   options.augment = data.augment(options.augment, "set:batches")
    options.batch_size = options.batch_size or 32
    options.epoch = options.epoch or 1
    options.fit = core.fit()

@@ -103,6 +103,17 @@ for _, name in ipairs(strict.keys(kinds)) do
    descriptions[group][name] = make(name)
 end
 
+-- What the reference says of its options, by name: {name, type, default, text} with types and defaults of here, sorted.
+function descriptions.options(name, texts)
+   local list, fields = {}, kinds[name][2]
+   for _, key in ipairs(strict.keys(fields)) do
+      local kind, default = fields[key][1], fields[key][2]
+      local shown = default == nil and "required" or show(default):gsub("^{(.*)}$", "{ %1 }")
+      list[#list + 1] = { key, kind == "table" and "number[]" or kind, shown, texts[key] }
+   end
+   return list
+end
+
 -- The plain fields of a description of this group as the bindings take them.
 function descriptions.fields(value, group, who)
    local meta = getmetatable(value)

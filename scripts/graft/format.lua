@@ -10,7 +10,7 @@ local format = {
 }
 
 -- Characters that a terminal shows for a UTF-8 text.
-local function width(text)
+local function columns_of(text)
    return utf8.len(text) or #text
 end
 
@@ -20,17 +20,66 @@ function format.columns(rows, align, indent)
    local widths = {}
    for _, row in ipairs(rows) do
       for i, cell in ipairs(row) do
-         widths[i] = math.max(widths[i] or 0, width(cell))
+         widths[i] = math.max(widths[i] or 0, columns_of(cell))
       end
    end
    local lines = {}
    for _, row in ipairs(rows) do
       local cells = {}
       for i, cell in ipairs(row) do
-         local gap = (" "):rep(widths[i] - width(cell))
+         local gap = (" "):rep(widths[i] - columns_of(cell))
          cells[i] = (align or ""):sub(i, i) == "r" and gap .. cell or cell .. gap
       end
       lines[#lines + 1] = ((indent or "") .. table.concat(cells, "  ")):gsub("%s+$", "")
+   end
+   return table.concat(lines, "\n")
+end
+
+-- The words of a text in lines of at most `width` characters; a longer word has a line of its own.
+function format.wrap(text, width)
+   local lines, line = {}, ""
+   for word in text:gmatch("%S+") do
+      if line ~= "" and columns_of(line) + 1 + columns_of(word) > width then
+         lines[#lines + 1], line = line, word
+      else
+         line = line == "" and word or line .. " " .. word
+      end
+   end
+   lines[#lines + 1] = line
+   return lines
+end
+
+-- Rows of text cells in aligned columns that together fit into `width`: cells are wrapped, the last column takes what the
+-- others leave, and no column between is wider than a quarter of all.
+function format.table(rows, width, indent)
+   local widths, last, most = {}, 0, math.max(12, width // 4 - 1)
+   for _, row in ipairs(rows) do
+      last = math.max(last, #row)
+      for i, cell in ipairs(row) do
+         local wide = math.max(widths[i] or 1, columns_of(cell))
+         widths[i] = i > 1 and math.min(most, wide) or wide
+      end
+   end
+   local left = #indent
+   for i = 1, last - 1 do
+      left = left + widths[i] + 2
+   end
+   widths[last] = math.max(20, width - left)
+   local lines = {}
+   for _, row in ipairs(rows) do
+      local cells, height = {}, 1
+      for i = 1, last do
+         cells[i] = format.wrap(row[i] or "", widths[i])
+         height = math.max(height, #cells[i])
+      end
+      for n = 1, height do
+         local parts = {}
+         for i = 1, last do
+            local part = cells[i][n] or ""
+            parts[i] = part .. (" "):rep(widths[i] - columns_of(part))
+         end
+         lines[#lines + 1] = (indent .. table.concat(parts, "  ")):gsub("%s+$", "")
+      end
    end
    return table.concat(lines, "\n")
 end

@@ -151,13 +151,20 @@ function methods:log(row)
    progress.line(trainer.row_text(copy, state.epochs, better))
 end
 
+local fields = {
+   lr = function(tr)
+      return tr:lr()
+   end,
+   steps = function(tr)
+      return tr:steps()
+   end,
+}
+
 Trainer.__index = function(self, key)
    if methods[key] then
       return methods[key]
-   elseif key == "lr" then
-      return states[self].core:lr()
-   elseif key == "steps" then
-      return states[self].core:steps()
+   elseif fields[key] then
+      return fields[key](states[self].core)
    end
    local hints = { backward = "there is no tape: a loss returns its gradient, and tr:step does the rest",
       zero_grad = "gradients are made anew in every tr:step" }

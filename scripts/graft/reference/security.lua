@@ -1,0 +1,68 @@
+-- The reference: what is promised about safety, and what is not.
+
+return { name = "safety", title = "Safety", pages = { { name = "security", title = "Security", text = [[
+Recipes, weights, packs and photos are things that people pass on to each other. This page says what Graft promises when you
+open one that you did not make, what it does not promise, and how to tell us when a promise is broken. A way around a promise
+is a security bug, whatever it takes.
+
+## Recipes
+
+A recipe is a program. graft run and graft plan run it in a process of its own, which gives up its rights before it reads the
+first line: it can gain no others (no_new_privs), reach no path but those below (Landlock), and make no system call outside
+a short list (seccomp). What is promised of a recipe that is not trusted:
+
+- It reads the data and the weights that you named on the command line, and its own text; no other file of yours.
+- It writes into its run folder and nowhere else.
+- It starts no program, opens no network connection, and sends no signal to other processes.
+- It ends within its limits of memory, time and file size. Reaching one ends the run; no pcall catches it.
+- It has no io, no os beyond a clock, no debug, and no compiled Lua; require knows "graft" alone.
+
+--trust runs a recipe with all of your rights: for files of your own. The prompt, graft -e, scripts on standard input, and the
+module in stock Lua or another program are not confined at all: what you type or embed there is yours. Where the kernel lacks
+one of the three means, Graft says so and refuses, instead of running with less.
+
+## Weights, models, checkpoints, packs
+
+- Nothing in such a file is ever executed. The pickle inside a .pth file is read by a machine that knows how to rebuild
+tensors and refuses everything else by name; compiled Lua is refused.
+- Sizes, offsets, types and names are checked before memory is taken. No file makes Graft read or write memory that is not its
+own, or crash; what is wrong with it is said.
+- A model file holds tensors, and architecture, classes and preprocessing as data. Layers written in Lua are named in it, never
+contained.
+- A pack may bring a recipe. It is confined like any other.
+
+## Photos and data folders
+
+- JPEG and PNG alone, at most 32 MiB, 16,384 pixels a side and 32 megapixels; the structure is checked before the decoder sees
+it, and the decoder's memory is limited to 256 MiB.
+- Links that lead out of a data folder, pipes and devices are skipped and listed. Control characters in names are made visible
+before a terminal sees them.
+
+## Limits
+
+A memory limit counts Lua and tensors together, and a limit on time is the clock's, not the processor's. Graft's own, whatever
+the limits: 16 MiB for a recipe's text, 8 dimensions for a tensor. graft.config{ memory = } sets a limit in programs that
+embed Graft; graft run --help lists those of the command line.
+
+## What is not promised
+
+- That weights are good. A well-formed file can hold a network that was trained to err, and frozen weights bring their faults
+along. The digests in recipe.lock tell whether a file is the one that you think it is, not whether it is benign.
+- That a recipe does no harm inside of its limits: it may waste its time, train nonsense, and fill its run folder up to the
+limit. What it writes there is a stranger's: look before you run it.
+- Secrecy between a recipe and the data that you give it: it may copy photos into its run folder.
+- Protection from bugs of the kernel, from side channels of the processor, or of one confined recipe from another that writes
+to the same folder.
+- Anything after --trust, at the prompt, or for programs that embed Graft.
+
+## How the promises are checked
+
+make test runs a suite of attacks that recipes have been known to try, and files that are broken on purpose; make sanitize runs
+everything with address and undefined-behaviour sanitizers; make fuzz feeds each reader broken files and each function hostile
+calls.
+
+## Reporting
+
+Please report a way around a promise in private first, by the means that the repository's page offers for security reports,
+with the file or recipe that shows it, the output of graft --version and your processor. The fix comes with a test that fails
+without it. A crash or an endless loop of a file is worth a report even when it seems harmless.]] } } }

@@ -1,0 +1,333 @@
+-- The reference: every name that Lua can reach has an entry, every entry names something, and its examples run.
+
+local graft = require "graft"
+local core = require "graft.core"
+local helpers = require "helpers"
+local reference = require "graft.reference"
+
+-- Fails with the whole list, unless it is empty.
+local function none(problems)
+  if #problems > 0 then
+    error(table.concat(problems, "\n"), 0)
+  end
+end
+
+-- --- the folder in which examples run ---
+
+local function network_file(name)
+  local function unit(x, layer, out, stride)
+    local y = x:conv2d(layer .. ".conv1", { out = out, kernel = 3, stride = stride, padding = 1, bias = false })
+      :batch_norm(layer .. ".bn1"):relu()
+    return y:conv2d(layer .. ".conv2", { out = out, kernel = 3, padding = 1, bias = false }):batch_norm(layer .. ".bn2"):relu()
+  end
+  core.seed(7)
+  graft.nn.network { name = "resnet18", input = { 3, 16, 16 }, classes = { "one", "two", "three", "four", "five" }, head = "fc",
+    stages = { "conv1", "layer1", "layer2", "layer3", "layer4" },
+    build = function(x)
+      x = x:conv2d("conv1", { out = 8, kernel = 3, padding = 1, bias = false }):batch_norm("bn1"):relu()
+      for stage = 1, 4 do
+        x = unit(x, ("layer%d.0"):format(stage), 8 + 4 * stage, stage > 1 and 2 or 1)
+      end
+      return x:global_avg_pool():linear("fc", { out = 5 })
+    end }:save(helpers.path(name))
+end
+
+local function idx(magic, ...)
+  local sizes = { ... }
+  return "\0\0\8" .. string.char(magic) .. (">" .. ("I4"):rep(#sizes)):pack(table.unpack(sizes))
+end
+
+local function prepare()
+  helpers.photos("photos", { "ants", "bees" }, 8)
+  for _, class in ipairs { "ants", "bees" } do -- the examples name photos by number
+    for i = 2, 8, 2 do
+      local name = ("%s/photos/%s/%d"):format(helpers.root, class, i)
+      graft.image.save(helpers.photo(class, i), name .. ".jpg")
+      os.remove(name .. ".png")
+    end
+  end
+  core.make_folder(helpers.path "new")
+  graft.image.save(helpers.photo("ants", 99), helpers.path "new/a.jpg")
+  local rows = { "file,tags" }
+  for i = 1, 8 do
+    rows[#rows + 1] = ("photos/ants/%d.jpg,%s"):format(i, i % 2 == 0 and "red|matt" or "matt")
+  end
+  helpers.write(helpers.path "tags.csv", table.concat(rows, "\n") .. "\n")
+  core.make_folder(helpers.path "digits")
+  for _, part in ipairs { "train", "t10k" } do
+    local labels, pixels = {}, {}
+    for i = 1, 8 do
+      labels[i], pixels[i] = string.char(i % 2), string.char(40 * (i % 2) + i):rep(16)
+    end
+    helpers.write(helpers.path(("digits/%s-images-idx3-ubyte"):format(part)), idx(3, 8, 4, 4) .. table.concat(pixels))
+    helpers.write(helpers.path(("digits/%s-labels-idx1-ubyte"):format(part)), idx(1, 8) .. table.concat(labels))
+  end
+  network_file "resnet18.safetensors"
+end
+prepare()
+
+-- Examples and what they asked for.
+local build = os.getenv "GRAFT_BUILD" or "build"
+build = build:find "^/" and build or helpers.shell "pwd" .. "/" .. build
+local report
+do
+  local command = ("cd '%s' && '%s' '%s/lua/reference_examples.lua' '%s' >stdout 2>stderr"):format(helpers.root,
+    os.getenv "LUA" or "lua5.4", helpers.tests, build)
+  local ok = os.execute(command)
+  report = ok and core.parse_json(helpers.read(helpers.path "report.json"))
+    or { problems = { helpers.read(helpers.path "stderr") }, options = {} }
+end
+
+describe("the examples", function()
+  it("run, print what they say, and raise what is said", function()
+    none(report.problems)
+  end)
+end)
+
+-- --- what Lua can reach ---
+
+local function keys(t)
+  local list = {}
+  for key in pairs(t) do
+    if type(key) == "string" then
+      list[#list + 1] = key
+    end
+  end
+  table.sort(list)
+  return list
+end
+
+-- The tables behind an __index function: its upvalues whose name ends in methods or fields; of C functions all tables.
+local function behind(index)
+  local names = {}
+  for i = 1, 20 do
+    local name, value = debug.getupvalue(index, i)
+    if not name then
+      break
+    elseif type(value) == "table" and (name == "" or name:find "methods$" or name:find "fields$") then
+      for _, key in ipairs(keys(value)) do
+        names[#names + 1] = { key, name:find "fields$" and "." or ":" }
+      end
+    end
+  end
+  return names
+end
+
+local function upvalue(f, wanted)
+  for i = 1, 20 do
+    local name, value = debug.getupvalue(f, i)
+    if name == wanted then
+      return value
+    end
+  end
+end
+
+-- Every name that there is, as the reference writes it: a set.
+local function reachable()
+  local found = {}
+  local function members(prefix, value)
+    for _, member in ipairs(behind(getmetatable(value).__index)) do
+      found[prefix .. member[2] .. member[1]] = true
+    end
+  end
+  local function fields(prefix, ...)
+    for _, t in ipairs { ... } do
+      for i, key in ipairs(#t > 0 and t or keys(t)) do
+        found[prefix .. "." .. key] = i
+      end
+    end
+  end
+  for _, key in ipairs(keys(graft)) do
+    found["graft." .. key] = true
+    if type(graft[key]) == "table" then
+      for _, inner in ipairs(keys(graft[key])) do
+        found["graft." .. key .. "." .. inner] = true
+      end
+    end
+  end
+  local d = graft.data.folder(helpers.path "photos", { val = 0.25 })
+  local several = graft.data.csv(helpers.path "tags.csv", { image = "file", labels = "tags", val = 0.25 })
+  local net = graft.load(helpers.path "resnet18.safetensors"):replace_head(d):freeze("body")
+  local run = graft.fit(net, d, { epochs = 1, out = helpers.path "reachable" })
+  local run_of = require("graft.run").new
+  members("net", net)
+  members("data", d)
+  members("set", d.train)
+  members("tr", graft.trainer(net))
+  for _, _, b in d.train:batches { net = net } do
+    members("b", b)
+  end
+  fields("run", run, upvalue(run_of, "optional"))
+  fields("result", graft.evaluate(net, d.val),
+    graft.fit(net:clone():replace_head(several), several, { epochs = 1 }).evaluation)
+  graft.nn.network { input = { 3, 8, 8 }, classes = d, build = function(x)
+    members("node", x)
+    fields("node", { "name", "shape" })
+    return x:global_avg_pool():linear("fc", { out = 2 })
+  end }
+  local x, methods = graft.zeros(1), {}
+  for _, member in ipairs(behind(debug.getmetatable(x).__index)) do
+    methods[#methods + 1] = member[1]
+  end
+  for _, name in ipairs(methods) do
+    found["x:" .. name] = true
+  end
+  fields("x", { "shape", "rank", "dtype" })
+  fields("layer", { "kind" })
+  local _, failure = pcall(graft.load, "no/such/file")
+  fields("err", failure, { "near", "where" })
+  for _, command in ipairs(require("graft.cli").commands) do
+    found["graft " .. command[1]] = true
+  end
+  return found, run, d, net
+end
+
+local found, run, d, net = reachable()
+
+describe("the reference", function()
+  it("has an entry for every name", function()
+    local missing = {}
+    for _, name in ipairs(keys(found)) do
+      if not reference.entry(name) then
+        missing[#missing + 1] = name .. " has no entry in the reference"
+      end
+    end
+    none(missing)
+  end)
+  it("names nothing that is not there", function()
+    local wrong = {}
+    for _, entry in ipairs(reference.entries()) do
+      local other = entry.operator or entry.elsewhere or entry.arguments_text or entry.command
+      if not other and not found[entry.name] then
+        wrong[#wrong + 1] = entry.name .. " has an entry and cannot be reached"
+      end
+    end
+    none(wrong)
+  end)
+  it("finds what it refers to", function()
+    local wrong, known = {}, {}
+    for _, name in ipairs(require("graft.commands.help").names()) do
+      known[name] = true
+    end
+    for _, entry in ipairs(reference.entries()) do
+      for _, name in ipairs(entry.see or {}) do
+        if not known[name] then
+          wrong[#wrong + 1] = ("%s refers to %s, which has no entry"):format(entry.name, name)
+        end
+      end
+    end
+    none(wrong)
+  end)
+end)
+
+-- --- options ---
+
+-- The words of strict.check that a type of the reference stands for, as a set.
+local function words_of(kind)
+  local set = {}
+  for _, one in ipairs(reference.alternatives(kind)) do
+    one = one:gsub("%?$", "")
+    if one:find '^"' then
+      set.string = true
+    elseif one:find "^fun%(" or one == "graft.loss_function" then
+      set["function"] = true
+    elseif one == "graft.tensor" then
+      set.userdata = true
+    elseif one:find "^graft%." or one:find "%[%]$" or one:find "^table" or one:find "^{" then
+      set.table = true
+    else
+      set[one] = true
+    end
+  end
+  return set
+end
+
+-- The list of options in the reference that a function's name in its errors stands for.
+local function documented(who)
+  local name, inner = who:match "^(.-): (.*)$"
+  local entry = reference.entry(name or who)
+  if name == "graft.options" then
+    return entry.options
+  elseif inner then
+    for _, option in ipairs(entry and entry.options or {}) do
+      if option[1] == inner then
+        return option[5]
+      end
+    end
+    return nil
+  end
+  return entry and (entry.options or {})
+end
+
+describe("options", function()
+  it("are those that the functions take, with their types", function()
+    local wrong = {}
+    for _, who in ipairs(keys(report.options)) do
+      local asked, list = report.options[who], documented(who)
+      local seen = {}
+      for _, option in ipairs(list or {}) do
+        local name, accepted = option[1], {}
+        seen[name] = true
+        for _, word in ipairs(asked[name] or {}) do
+          accepted[word] = true
+        end
+        for word in pairs(words_of(option[2])) do
+          if not (accepted[word] or accepted.any or (word == "integer" and accepted.number)) then
+            wrong[#wrong + 1] = ("%s: %s takes %s, and the reference says %s"):format(who, name,
+              table.concat(asked[name] or { "nothing" }, " or "), option[2])
+          end
+        end
+      end
+      for _, name in ipairs(keys(asked)) do
+        if not seen[name] then
+          wrong[#wrong + 1] = ("%s: option %s is not in the reference"):format(who, name)
+        end
+      end
+    end
+    none(wrong)
+  end)
+  it("were all asked for while the examples ran", function()
+    local wrong = {}
+    for _, entry in ipairs(reference.entries()) do
+      local layer = entry.name:find "^node:" or entry.name:find "^graft%.models%."
+      if entry.options and not layer and not report.options[entry.name] and entry.name ~= "graft.options" then
+        wrong[#wrong + 1] = entry.name .. ": no example shows its options to be true"
+      end
+    end
+    none(wrong)
+  end)
+end)
+
+-- --- fields ---
+
+-- What the value has and the list lacks, and the other way round. Fields whose type ends in ? may be absent.
+local function compare(wrong, name, list, value)
+  local listed = {}
+  for _, field in ipairs(list) do
+    listed[field[1]] = true
+    if rawget(value, field[1]) == nil and not field[2]:find "%?$" then
+      wrong[#wrong + 1] = ("%s has no field %s"):format(name, field[1])
+    end
+  end
+  for _, key in ipairs(keys(value)) do
+    if not listed[key] and not key:find ":" then
+      wrong[#wrong + 1] = ("%s.%s is not in the reference"):format(name, key)
+    end
+  end
+end
+
+describe("fields", function()
+  it("are those that the values have", function()
+    local result, wrong = graft.evaluate(net, d.val), {}
+    local _, layer = net:layers()()
+    local _, info = graft.embed(net, d.val)
+    for name, value in pairs {
+      ["run.epochs"] = run.epochs[1], ["run.best"] = run.best, ["run.last"] = run.last, ["run.cache"] = run.cache,
+      ["result.classes"] = result.classes[1], ["result.heads"] = result.heads[1], ["net:layers"] = layer, ["graft.embed"] = info,
+      ["net.preprocessing"] = net.preprocessing, ["net:predict"] = net:predict(d.val[1].file)[1], ["set[i]"] = d.val[1],
+    } do
+      compare(wrong, name, reference.entry(name).fields, value)
+    end
+    none(wrong)
+  end)
+end)
