@@ -140,7 +140,28 @@ int gr_trainer_calibrate(struct gr_trainer *trainer, struct gr_dataset *data, st
     gr_frozen_clear(&trainer->calibration);
     int status = gr_frozen_find(&trainer->calibration, trainer->net, input);
     trainer->calibration.precision = GR_INT8;
-    return status ? status : gr_frozen_calibrate(&trainer->calibration, data);
+    return status || trainer->calibration.layer_count == 0 ? status
+                                                           : gr_frozen_calibrate(&trainer->calibration, data);
+}
+
+/* In int8 on photos: gives the plan the ranges; without a frozen part there is nothing to be in int8. */
+static int use_calibration(const struct gr_trainer *trainer, struct gr_shape input,
+                           struct gr_plan_request *request) {
+    const struct gr_frozen *known = &trainer->calibration;
+    if (!known->net)
+        return gr_fail(GR_ERROR_OPTION, "%s: training in int8 has to be calibrated first",
+                       trainer->net->name);
+    if (known->input.c != input.c || known->input.h != input.h || known->input.w != input.w)
+        return gr_fail(GR_ERROR_SHAPE, "%s was calibrated for int8 on photos [%d,%d,%d], not [%d,%d,%d]",
+                       trainer->net->name, known->input.c, known->input.h, known->input.w, input.c, input.h,
+                       input.w);
+    if (known->version != trainer->net->version)
+        return gr_fail(GR_ERROR_OPTION, "%s was changed since it was calibrated for int8",
+                       trainer->net->name);
+    request->ranges = known->ranges;
+    if (known->layer_count == 0)
+        request->precision = GR_FLOAT32;
+    return GR_OK;
 }
 
 static int update_at_once(void *payload, int trained);
@@ -174,11 +195,7 @@ int gr_trainer_prepare(struct gr_trainer *trainer, int n, struct gr_shape input)
         request.inputs = trainer->features->prefix.layers;
         request.input_count = trainer->features->prefix.layer_count;
     } else if (trainer->options.precision == GR_INT8) {
-        if (!trainer->calibration.ranges)
-            return gr_fail(GR_ERROR_OPTION, "%s: training in int8 has to be calibrated first",
-                           trainer->net->name);
-        GR_TRY(gr_frozen_check(&trainer->calibration, input, GR_INT8));
-        request.ranges = trainer->calibration.ranges;
+        GR_TRY(use_calibration(trainer, input, &request));
     }
     drop_plan(trainer);
     trainer->at_once = can_update_at_once(trainer);

@@ -25,30 +25,30 @@ local keys = { epochs = "integer", batch_size = "integer", optimizer = "table", 
 local WHO = "graft.fit"
 local MOST = 1000000 -- epochs, photos in a batch: more is a slip
 
-local function choice(value, allowed, name)
+local function choice(value, allowed, name, who)
    for _, word in ipairs(allowed) do
       if value == word then
          return
       end
    end
-   core.error("option", ("%s: %s must be one of %s, got %s"):format(WHO, name, table.concat(allowed, ", "),
+   core.error("option", ("%s: %s must be one of %s, got %s"):format(who, name, table.concat(allowed, ", "),
       tostring(value)), core.nearest(tostring(value), allowed))
 end
 
-local function check_options(options)
-   options = strict.options(options, WHO, keys)
+local function check_options(options, who)
+   options = strict.options(options, who, keys)
    options.epochs = options.epochs or 20
    options.keep = options.keep or "best"
    options.monitor = options.monitor or "val_accuracy"
-   choice(options.keep, { "best", "last" }, "keep")
-   choice(options.monitor, { "val_accuracy", "val_loss", "val_f1", "val_map" }, "monitor")
-   options.stash = trainer.stash(options, WHO)
+   choice(options.keep, { "best", "last" }, "keep", who)
+   choice(options.monitor, { "val_accuracy", "val_loss", "val_f1", "val_map" }, "monitor", who)
+   options.stash = trainer.stash(options, who)
    if options.bn then
-      choice(options.bn, { "train", "fixed" }, "bn")
+      choice(options.bn, { "train", "fixed" }, "bn", who)
    end
    for _, name in ipairs { "epochs", "batch_size", "patience" } do
       if options[name] and (options[name] < 1 or options[name] > MOST) then
-         core.error("option", ("%s: %s must be %s, got %d"):format(WHO, name, options[name] < 1 and "at least 1"
+         core.error("option", ("%s: %s must be %s, got %d"):format(who, name, options[name] < 1 and "at least 1"
             or "at most " .. format.count(MOST), options[name]))
       end
    end
@@ -91,7 +91,7 @@ function fit.prepare(net, d, options)
    if not data.is(d) then
       core.error("option", ("%s: expected a data set (graft.data.folder), got %s"):format(WHO, type(d)))
    end
-   options = check_options(options)
+   options = check_options(options, WHO)
    local cache_option = feature_cache.option(options.cache, WHO)
    d = fit.match_classes(net, d, WHO)
    local train = d.train
@@ -612,16 +612,36 @@ end
 -- graft.fine_tune(net, data, {epochs=}): the usual two phases. The new head alone first, then everything with the
 -- pretrained layers at one tenth of the rate. The statistics of batch norms stay those of the pretraining: a few hundred
 -- photos in small batches would replace them by worse ones; and gradients are clipped, since some pretrained networks scale
--- a layer's output a hundredfold.
+-- a layer's output a hundredfold. `prefix` is for the first phase: in the second one nothing is frozen.
 local fine_keys = { epochs = "integer", batch_size = "integer", lr = "number", augment = { "string", "table" },
-   out = "string" }
+   out = "string", prefix = "string" }
+
+-- What both phases take as fit does.
+local shared = { "batch_size", "cache", "clip", "drop_last", "keep", "loss", "monitor", "on_epoch", "out", "patience", "resume",
+   "stash", "threads", "val" }
+for _, name in ipairs(shared) do
+   fine_keys[name] = keys[name]
+end
+
+-- Options of one phase: the shared ones, and what the phase says itself, where the user says nothing.
+local function phase(options, own)
+   for _, name in ipairs(shared) do
+      if options[name] ~= nil then
+         own[name] = options[name]
+      end
+   end
+   return own
+end
 
 function fit.fine_tune(net, d, options)
-   options = strict.options(options, "graft.fine_tune", fine_keys)
-   network.handle(net, "graft.fine_tune")
+   local who = "graft.fine_tune"
+   options = strict.options(options, who, fine_keys)
+   local handle = network.handle(net, who)
    if not data.is(d) then
-      core.error("option", "graft.fine_tune: expected a data set (graft.data.folder), got " .. type(d))
+      core.error("option", who .. ": expected a data set (graft.data.folder), got " .. type(d))
    end
+   check_options(phase(options, { epochs = options.epochs }), who) -- before anything is changed
+   prefix.known(options.prefix, handle, who)
    local epochs = options.epochs or 12
    local lr = options.lr or 0.01
    local descriptions = require "graft.descriptions"
@@ -633,12 +653,11 @@ function fit.fine_tune(net, d, options)
    end
    local sgd = descriptions.optimizer.sgd { lr = lr, momentum = 0.9, weight_decay = 1e-4 }
    net:freeze("body")
-   fit.fit(net, d, { name = "head", epochs = math.max(1, epochs // 4), batch_size = options.batch_size, optimizer = sgd,
-      out = options.out })
+   fit.fit(net, d, phase(options, { name = "head", epochs = math.max(1, epochs // 4), optimizer = sgd,
+      prefix = options.prefix }))
    net:unfreeze { "body", bn = "fixed" }:lr_scale { { "*", 1 / 10 }, { "head", 1 } }
-   return fit.fit(net, d, { name = "all", epochs = epochs, batch_size = options.batch_size, optimizer = sgd, clip = 1,
-      augment = options.augment or "none", schedule = descriptions.schedule.one_cycle { warmup = 0.3 },
-      out = options.out })
+   return fit.fit(net, d, phase(options, { name = "all", epochs = epochs, optimizer = sgd, clip = 1, -- nothing is frozen
+      augment = options.augment or "none", schedule = descriptions.schedule.one_cycle { warmup = 0.3 } }))
 end
 
 return fit

@@ -52,7 +52,18 @@ function trainer.options(options, who, steps_per_epoch)
 end
 
 local keys = { optimizer = "table", loss = { "function", "table" }, schedule = "table", steps = "integer",
-   clip = "number", batch_size = "integer", bn = "string", stash = "string" }
+   clip = "number", batch_size = "integer", bn = "string", stash = "string", prefix = "string", data = "table" }
+
+-- The data that int8 takes its ranges from.
+local function calibration_data(options, who)
+   if options.data and not data.is(options.data) then
+      core.error("option", who .. ": option data: expected a data set (graft.data.folder), got a table")
+   elseif options.prefix == "int8" and not options.data then
+      core.error("option", who .. ': prefix = "int8" takes its ranges from photos to train on: data = d, with d of '
+         .. "graft.data.folder")
+   end
+   return options.data
+end
 
 -- graft.trainer(net, options): `steps` is the length of the schedule. The step schedule counts steps here.
 function trainer.new(net, options)
@@ -60,8 +71,13 @@ function trainer.new(net, options)
    local handle = network.handle(net, who)
    options = strict.options(options, who, keys)
    require("graft.recipe").check_options()
+   options.prefix = prefix.option(options.prefix, handle, who)
    core.fit(core.fit() + 1)
-   local state = { net = net, handle = handle, best = nil, epoch = 0, metric_rows = {} }
+   local state = { net = net, handle = handle, best = nil, epoch = 0, metric_rows = {},
+      data = calibration_data(options, who) }
+   if options.prefix ~= "float32" then
+      progress.line("frozen part  its convolutions in " .. format.precision(options.prefix))
+   end
    state.fields = trainer.options(options, who)
    if not context.planning then
       state.core = core.trainer(handle, state.fields)
@@ -79,16 +95,28 @@ local function plan_only(what)
    end
 end
 
+-- In int8: the ranges of what the frozen part reads, anew where freezing made it another part.
+local function calibrate(state)
+   local version = state.handle:version()
+   if state.fields.prefix == "int8" and state.calibrated ~= version then
+      state.core:calibrate(data.handle(state.data.train, "graft.trainer"))
+      state.calibrated = version
+   end
+end
+
 -- tr:step(x, y [, b]) -> loss
 function methods:step(x, y, b)
    plan_only("trainer:step")
+   calibrate(states[self])
    return (states[self].core:step(x, y, b))
 end
 
--- tr:evaluate(set) -> result (as graft.evaluate)
+-- tr:evaluate(set) -> result (as graft.evaluate), in the precision of the steps
 function methods:evaluate(set)
    plan_only("trainer:evaluate")
-   return trainer.evaluate(states[self].net, set, { loss = states[self].fields.loss })
+   local state = states[self]
+   local frozen = #core.cut(state.handle) > 0 -- not, when everything was unfrozen meanwhile
+   return trainer.evaluate(state.net, set, { loss = state.fields.loss, prefix = frozen and state.fields.prefix or nil })
 end
 
 local function checkpoint(state)

@@ -31,6 +31,15 @@ local function network(d)
       end }
 end
 
+local function network_is_frozen(net)
+   for _, row in ipairs(require("graft.network").handle(net, "test"):layers()) do
+      if row.frozen then
+         return true
+      end
+   end
+   return false
+end
+
 local runs = 0
 local function fit(d, net, options)
    runs = runs + 1
@@ -125,6 +134,89 @@ describe("prefix=", function()
       end
       assert.error_matches(function() graft.evaluate(net, d.val, { prefix = "bf16" }) end, "exclude each other")
       assert.equal("float32", fit(d, net, { epochs = 1 }).prefix)
+   end)
+
+   for name, bound in pairs { bf16 = 1e-2, int8 = 5e-2 } do
+      it("is for loops of one's own too: " .. name, function()
+         local losses, results = {}, {}
+         for _, precision in ipairs { "float32", name } do
+            local net = network(d):freeze("body")
+            local tr = graft.trainer(net, { optimizer = graft.sgd { lr = 0.1 }, prefix = precision, data = d })
+            local list = {}
+            for x, y in d.train:batches { net = net, batch_size = 10, epoch = 1 } do
+               list[#list + 1] = tr:step(x, y)
+            end
+            losses[precision], results[precision] = list, tr:evaluate(d.val)
+            assert.equal(results[precision].loss, graft.evaluate(net, d.val, { prefix = precision }).loss)
+         end
+         for i, loss in ipairs(losses.float32) do
+            assert.near(loss, losses[name][i], bound)
+            assert.is_true(loss ~= losses[name][i])
+         end
+         assert.near(results.float32.loss, results[name].loss, bound)
+      end)
+
+      it("follows what is unfrozen between the steps: " .. name, function()
+         local net = network(d):freeze("body")
+         local tr = graft.trainer(net, { optimizer = graft.sgd { lr = 0.1 }, prefix = name, data = d })
+         local x, y = d.train:batches({ net = net, batch_size = 10, epoch = 1 })()
+         tr:step(x, y)
+         local before = net:digest()
+         net:unfreeze("conv2")
+         assert.is_number(tr:step(x, y))
+         assert.is_true(net:digest() ~= before)
+         net:unfreeze("*") -- nothing is left to compute otherwise
+         local plain = graft.trainer(net:clone(), { optimizer = graft.sgd { lr = 0.1 } })
+         assert.equal(plain:step(x, y), tr:step(x, y))
+         assert.is_number(tr:evaluate(d.val).loss)
+      end)
+   end
+
+   it("of a loop of one's own refuses what it cannot mean", function()
+      local net = network(d)
+      local function refused(options, pattern)
+         options.optimizer = graft.sgd { lr = 0.1 }
+         assert.error_matches(function() graft.trainer(net, options) end, pattern)
+      end
+      refused({ prefix = "bf16" }, "graft.trainer: prefix = \"bf16\" is for the frozen part")
+      net:freeze("body")
+      refused({ prefix = "fp16" }, 'graft.trainer: prefix must be "float32"')
+      refused({ prefix = "int8" }, "takes its ranges from photos to train on: data = d")
+      refused({ prefix = "int8", data = {} }, "option data: expected a data set")
+      local tr = graft.trainer(net, { optimizer = graft.sgd { lr = 0.1 }, prefix = "int8", data = d })
+      assert.error_matches(function() tr:step(graft.rand(2, 3, 20, 20), { "red", "blue" }) end,
+         "calibrated for int8 on photos %[3,16,16%], not %[3,20,20%]")
+   end)
+
+   it("is for the first phase of graft.fine_tune, whose other options reach both", function()
+      local net = network(d)
+      require("graft.context").out = nil
+      core.fit(0)
+      local out = work .. "/fine"
+      local run = graft.fine_tune(net, d, { epochs = 4, batch_size = 10, prefix = "bf16", stash = "bf16", cache = "none",
+         keep = "last", out = out })
+      local lock = core.parse_json(core.read(out .. "/recipe.lock"))
+      local fits = lock.fits
+      assert.same({ "bf16", "bf16" }, { fits[#fits - 1].stash, fits[#fits].stash })
+      assert.same({ "bf16", "float32" }, { fits[#fits - 1].prefix, fits[#fits].prefix })
+      assert.same({ "none", "last", 4 }, { run.cache.mode, run.kept, run.epochs_done })
+   end)
+
+   it("and the others are checked by graft.fine_tune before anything is changed", function()
+      local net = network(d)
+      local version = net:digest()
+      local function refused(options, pattern)
+         assert.error_matches(function() graft.fine_tune(net, d, options) end, "graft.fine_tune.*" .. pattern)
+         assert.is_false(network_is_frozen(net))
+         assert.equal(version, (net:digest()))
+      end
+      refused({ stahs = "bf16" }, 'no option "stahs"; nearest: "stash"')
+      refused({ stash = "bf15" }, 'stash must be one of none, bf16, got "bf15"')
+      refused({ prefix = "bf15" }, 'prefix must be "float32"')
+      refused({ monitor = "val_acc" }, "monitor must be one of val_accuracy")
+      refused({ keep = "first" }, "keep must be one of best, last")
+      refused({ patience = 0 }, "patience must be at least 1")
+      refused({ bn = "train" }, 'no option "bn"')
    end)
 
    it("is measured by graft bench, for inference alone", function()
