@@ -156,6 +156,7 @@
  *   trainer:step(x, y [, b]) -> loss, {[aux layer]=loss}       x, y tensors; y may also be a list of class names
  *   trainer:step_batch(b [, what the loss gets]) -> the same   a batch of set:batches without a round trip through tensors
  *   trainer:lr() trainer:norm() trainer:steps() trainer:rest() trainer:net() trainer:close()
+ *   trainer:stashed() -> activations that were kept rounded for the backward pass, nil before the first step
  *   trainer:use(features|nil)         step_batch takes batches of these features from now on
  *   trainer:logits(n) -> T            of the last step's n photos
  *   trainer:save(path [, record])     a checkpoint: weights, optimiser, step, and any table that JSON can hold

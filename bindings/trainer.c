@@ -302,6 +302,14 @@ static int trainer_norm(lua_State *L) {
     return 1;
 }
 
+static int trainer_stashed(lua_State *L) {
+    int count = gr_trainer_stashed(check(L, "trainer:stashed")->trainer);
+    if (count < 0)
+        return 0;
+    lua_pushinteger(L, count);
+    return 1;
+}
+
 static int trainer_steps(lua_State *L) {
     lua_pushinteger(L, (lua_Integer)gr_trainer_steps(check(L, "trainer:steps")->trainer));
     return 1;
@@ -546,14 +554,14 @@ static int trainer_calibrate(lua_State *L) {
 
 void graft_open_trainer(lua_State *L) {
     static const luaL_Reg methods[] = {
-        {"step", trainer_step}, {"step_batch", trainer_step_batch},
-        {"lr", trainer_lr},     {"steps", trainer_steps},
-        {"norm", trainer_norm}, {"logits", trainer_logits},
-        {"net", trainer_net},   {"save", trainer_save},
-        {"hold", trainer_hold}, {"restore", trainer_restore},
-        {"use", trainer_use},   {"calibrate", trainer_calibrate},
-        {"rest", trainer_rest}, {"close", trainer_close},
-        {NULL, NULL},
+        {"step", trainer_step},       {"step_batch", trainer_step_batch},
+        {"lr", trainer_lr},           {"steps", trainer_steps},
+        {"norm", trainer_norm},       {"logits", trainer_logits},
+        {"net", trainer_net},         {"save", trainer_save},
+        {"hold", trainer_hold},       {"restore", trainer_restore},
+        {"use", trainer_use},         {"calibrate", trainer_calibrate},
+        {"rest", trainer_rest},       {"close", trainer_close},
+        {"stashed", trainer_stashed}, {NULL, NULL},
     };
     static const luaL_Reg functions[] = {
         {"trainer", core_trainer}, {"evaluate", core_evaluate}, {"interval", core_interval}, {NULL, NULL}};

@@ -70,9 +70,9 @@ static int check_request(const struct gr_network *net, const struct gr_plan_requ
     return GR_OK;
 }
 
-int gr_plan_create(struct gr_plan **out, struct gr_network *net, const struct gr_plan_request *request) {
+/* Everything but the memory itself, so that plans can be compared. */
+static int lay_out(struct gr_plan **out, struct gr_network *net, const struct gr_plan_request *request) {
     *out = NULL;
-    GR_TRY(check_request(net, request));
     struct gr_plan *plan = gr_calloc(1, sizeof *plan);
     if (!plan)
         return GR_ERROR_MEMORY;
@@ -98,14 +98,41 @@ int gr_plan_create(struct gr_plan **out, struct gr_network *net, const struct gr
         status = gr_plan_stash(plan);
     if (!status)
         status = gr_plan_place(plan);
+    if (status)
+        gr_plan_free(plan);
+    else
+        *out = plan;
+    return status;
+}
+
+/* In a shallow network the largest moment may be one that no copy makes smaller, or the float32 buffer of a
+ * restored value comes on top of what was needed anyhow. Rounding is then for nothing: float32 it stays. */
+static int keep_stash_if_smaller(struct gr_plan **plan, const struct gr_plan_request *request) {
+    struct gr_plan_request without = *request;
+    struct gr_plan *plain = NULL;
+    without.stash = GR_STASH_NONE;
+    GR_TRY(lay_out(&plain, (*plan)->net, &without));
+    bool smaller = (*plan)->arena_bytes < plain->arena_bytes;
+    gr_plan_free(smaller ? plain : *plan);
+    *plan = smaller ? *plan : plain;
+    return GR_OK;
+}
+
+int gr_plan_create(struct gr_plan **out, struct gr_network *net, const struct gr_plan_request *request) {
+    struct gr_plan *plan = NULL;
+    *out = NULL;
+    GR_TRY(check_request(net, request));
+    GR_TRY(lay_out(&plan, net, request));
+    int status = plan->stash_count ? keep_stash_if_smaller(&plan, request) : GR_OK;
+    if (!status && !(plan->arena = gr_alloc(plan->arena_bytes)))
+        status = gr_fail_in("%s, batch %d: the plan's arena", net->name, request->capacity);
     if (!status)
         status = gr_plan_bind(plan);
-    if (status) {
+    if (status)
         gr_plan_free(plan);
-        return status;
-    }
-    *out = plan;
-    return GR_OK;
+    else
+        *out = plan;
+    return status;
 }
 
 static void free_step(struct gr_step *step) {

@@ -146,7 +146,7 @@ int gr_plan_choose(struct gr_plan *plan); /* a kernel for each step, and its mem
 void gr_plan_defer(
     struct gr_plan *plan); /* norms whose statistics are taken, and that are applied, by others */
 int gr_plan_stash(struct gr_plan *plan); /* what lives as bfloat16 between the passes */
-int gr_plan_place(struct gr_plan *plan); /* buffers, lifetimes, offsets, the arena, gradients */
+int gr_plan_place(struct gr_plan *plan); /* buffers, lifetimes, offsets, the arena's size */
 int gr_plan_bind(struct gr_plan *plan);  /* pointers of every step */
 
 /* The value whose data input j is read from. */

@@ -403,9 +403,5 @@ int gr_plan_place(struct gr_plan *plan) {
     GR_TRY(place_step_memory(plan));
     keep_prologues(plan);
     merge_in_place(plan);
-    GR_TRY(plan->stash_count ? assign_best_offsets(plan) : assign_offsets(plan));
-    plan->arena = gr_alloc(plan->arena_bytes);
-    if (!plan->arena)
-        return gr_fail_in("%s, batch %d: the plan's arena", plan->net->name, plan->request.capacity);
-    return GR_OK;
+    return plan->stash_count ? assign_best_offsets(plan) : assign_offsets(plan);
 }

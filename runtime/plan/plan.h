@@ -38,7 +38,8 @@ struct gr_plan_request {
     gr_plan_update *update; /* NULL: gradients are there until the next pass. Else they share memory, and each
                                is there only while update is called for it */
     void *update_payload;
-    enum gr_stash_kind stash;    /* in training: halves that memory; gradients are off by about 0.2 % then */
+    enum gr_stash_kind stash; /* in training: halves that memory; gradients are off by about 0.2 % then. Where
+                                 the arena would not be smaller, the plan is the one without */
     enum gr_precision precision; /* of convolutions in the frozen prefix (gr_plan_cut) that take no part in a
                                     backward pass, where a kernel of that precision is faster; all else is
                                     float32. Not together with `exact` */

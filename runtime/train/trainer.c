@@ -40,6 +40,7 @@ struct gr_trainer {
     double norm;
     float lr;
     int64_t steps;
+    int stashed;   /* activations that the last plan kept as copies */
     double rate;   /* of the step under way */
     bool at_once;  /* the plan's layers are updated in the backward pass */
     bool half_way; /* a step failed when some of them were */
@@ -56,6 +57,7 @@ int gr_trainer_create(struct gr_trainer **out, struct gr_network *net,
     if (!trainer)
         return GR_ERROR_MEMORY;
     trainer->net = net;
+    trainer->stashed = -1;
     trainer->options = *options;
     trainer->lr = options->optimizer.lr;
     int status = gr_optimizer_create(&trainer->optimizer, &options->optimizer);
@@ -214,6 +216,7 @@ int gr_trainer_prepare(struct gr_trainer *trainer, int n, struct gr_shape input)
     }
     trainer->capacity = capacity;
     trainer->input = input;
+    gr_plan_stashed(trainer->plan, &trainer->stashed);
     return GR_OK;
 }
 
@@ -369,6 +372,10 @@ const double *gr_trainer_losses(const struct gr_trainer *trainer, int *count) {
 
 const float *gr_trainer_logits(const struct gr_trainer *trainer) {
     return trainer->plan ? gr_plan_output(trainer->plan, 0) : NULL;
+}
+
+int gr_trainer_stashed(const struct gr_trainer *trainer) {
+    return trainer->stashed;
 }
 
 double gr_trainer_norm(const struct gr_trainer *trainer) {

@@ -68,6 +68,9 @@ const struct gr_features *gr_trainer_features(const struct gr_trainer *trainer);
 const double *gr_trainer_losses(const struct gr_trainer *trainer, int *count);
 /* Logits of the last step's main classifier [n,k], valid until the next step; NULL before the first. */
 const float *gr_trainer_logits(const struct gr_trainer *trainer);
+/* How many activations the last plan kept rounded for the backward pass (plan/plan.h, stash); -1 before the
+ * first. */
+int gr_trainer_stashed(const struct gr_trainer *trainer);
 /* Global norm of the last step's gradients, before clipping. */
 double gr_trainer_norm(const struct gr_trainer *trainer);
 /* Learning rate of the next step, before the layers' own factors. */

@@ -446,7 +446,7 @@ local function make_run(job, state, folder, files)
    local last = state.rows[#state.rows]
    return run.new {
       name = job.options.name, epochs = state.rows, epochs_done = state.epoch, epochs_wanted = job.options.epochs,
-      exact = job.handle:exact(), stash = job.options.stash,
+      exact = job.handle:exact(), stash = job.options.stash, stashed = state.stashed,
       seconds = state.seconds, best = state.best, last = last, stopped = state.stopped, kept = kept, out = folder,
       cache = { mode = job.cache.mode, layers = job.cache.layers, bytes = job.cache.bytes, hits = job.cache.hits,
          where = job.cache.bytes > 0 and job.cache.where or "nowhere" },
@@ -591,6 +591,7 @@ function fit.fit(net, d, options)
    end })
    keep_features(job, state, folder)
    local interrupted = train(job, state, folder)
+   state.stashed = job.trainer:stashed()
    release(job)
    clean_up(job, state, folder)
    if interrupted then

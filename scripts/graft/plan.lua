@@ -223,6 +223,19 @@ local function weights_line(report)
    return ("missing: %s.  unused: %s"):format(names(report.missing), names(report.unused))
 end
 
+-- What the steps keep rounded for their backward pass, also in the layers' rows. From kept features they keep less.
+local function describe_stash(job, cache, input, rows)
+   if job.options.stash == "none" then
+      return { kind = "none", activations = 0, bytes = 0 }
+   end
+   local steps = job.handle:plan { input = input, capacity = job.batch_size, training = true, stash = job.options.stash,
+      prefix = job.options.prefix, at_once = not ((job.options.clip or 0) > 0), inputs = cache.train and cache.layers or nil }
+   for i, row in ipairs(steps.rows) do
+      rows[i].stash = row.stash
+   end
+   return { kind = job.options.stash, activations = steps.stashes, bytes = steps.stashed }
+end
+
 -- The document of one phase: the keys of `plan --json`, and what the text needs besides.
 local function describe(job)
    local d = data.handle(job.data, "graft.plan")
@@ -242,13 +255,14 @@ local function describe(job)
          row.cached, row.cut = covered[row.name] or false, cut[row.name]
       end
    end
+   local stash = describe_stash(job, cache, input, compiled.rows)
    local once, epoch, timed = time_training(job, cache)
    local decoded = decoded_bytes(job, cache)
    local report = context.reports[job.handle] or { missing = {}, unused = {} }
    return {
       layers = core.array(compiled.rows),
       exact = job.handle:exact(),
-      stash = { kind = job.options.stash, activations = compiled.stashes, bytes = compiled.stashed },
+      stash = stash,
       parameters = job.handle:parameters(),
       trainable_parameters = job.handle:parameters(true),
       planned_memory = plan_memory.peak(job, cache, input, decoded),
@@ -272,6 +286,9 @@ local function stash_line(document)
    local stash = document.stash
    if stash.kind == "none" then
       return nil
+   end
+   if stash.activations == 0 then
+      return ("activations stay float32: to keep them as %s would save no memory"):format(stash.kind)
    end
    return ("%s kept as %s for the backward pass, %s instead of %s"):format(
       format.plural(stash.activations, "activation"), stash.kind, format.bytes(stash.bytes), format.bytes(2 * stash.bytes))

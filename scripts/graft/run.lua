@@ -7,7 +7,7 @@ local format = require "graft.format"
 
 local run = {}
 
-local optional = { "name", "best", "last", "kept", "out", "evaluation", "monitor", "process_memory", "float32" }
+local optional = { "name", "best", "last", "kept", "out", "evaluation", "monitor", "process_memory", "float32", "stashed" }
 
 -- Shares of validation photos that are right, as "0.950 ... (57 of 60; 95 % interval 0.86-0.98)".
 local function accuracy_line(self)
@@ -105,7 +105,8 @@ function run.text(self)
       add("kernels", "exact ones only")
    end
    if self.stash ~= "none" then
-      add("stash", ("activations were kept as %s for the backward pass"):format(self.stash))
+      add("stash", (self.stashed == 0 and "activations stayed float32: to keep them as %s would have saved no memory"
+         or "activations were kept as %s for the backward pass"):format(self.stash))
    end
    local saved = require("graft.feature_cache").saved(self.cache, self.epochs_done)
    add("spent", ("%s, %s%s%s"):format(format.seconds(self.seconds), format.bytes(self.peak_memory),

@@ -9,13 +9,14 @@ local photos = helpers.photos("photos", { "bowls", "mugs", "plates" }, 10)
 local function recipe(text)
   return helpers.recipe(([[
     local graft = require "graft"
-    local opt = graft.options { exact = false, freeze = false, stash = "none" }
+    local opt = graft.options { exact = false, freeze = false, stash = "none", deep = 0 }
     local d = graft.data.folder(%q, { size = 32 })
     local net = graft.nn.network { name = "wide", input = { 3, 32, 32 }, classes = d.classes, head = "fc",
       stages = { "conv1", "conv2" },
       build = function(x)
         x = x:conv2d("conv1", { out = 64, kernel = 3, padding = 1, bias = false }):batch_norm("bn1"):relu()
         x = x:conv2d("conv2", { out = 64, kernel = 3, padding = 1 }):relu()
+        for i = 1, opt.deep do x = x:conv2d("deep" .. i, { out = 64, kernel = 3, padding = 1 }):relu() end
         return x:global_avg_pool("pool"):linear("fc", { out = 3 })
       end }
     if opt.freeze then net:freeze "body" end
@@ -89,7 +90,7 @@ end)
 describe("a stash of bfloat16", function()
   local function train(stash, ...)
     local out = helpers.fresh "stash"
-    local document, result = helpers.json { "run", fits, "--stash", stash, "--out", out, ... }
+    local document, result = helpers.json { "run", fits, "--stash", stash, "--deep", "2", "--out", out, ... }
     return document, out, result
   end
 
@@ -107,26 +108,41 @@ describe("a stash of bfloat16", function()
     assert.near(plain.last.val_accuracy, stashed.last.val_accuracy, 0.2)
   end)
   it("is printed by plan and run, and is in the lock", function()
-    local plan = helpers.json { "plan", fits, "--stash", "bf16" }
+    local plan = helpers.json { "plan", fits, "--stash", "bf16", "--deep", "2" }
     local rows = kernels(plan)
     assert.equal("bf16", plan.stash.kind)
     assert.is_true(plan.stash.activations >= 2 and plan.stash.bytes > 0)
     assert.equal("bf16", rows.conv1.stash)
     assert.equal(core.null, rows.fc.stash)
     assert.matches("\nstash +%d activations kept as bf16 for the backward pass, [%d.]+ %a+ instead of ",
-      helpers.done({ "plan", fits, "--stash", "bf16" }).out)
+      helpers.done({ "plan", fits, "--stash", "bf16", "--deep", "2" }).out)
     assert.is_nil(helpers.done({ "plan", fits }).out:find "\nstash")
     local out = helpers.fresh "stash"
-    helpers.done { "run", fits, "--stash", "bf16", "--out", out }
+    helpers.done { "run", fits, "--stash", "bf16", "--deep", "2", "--out", out }
     assert.matches("\nstash +activations were kept as bf16", helpers.read(out .. "/report.txt"))
     assert.equal("bf16", core.parse_json(helpers.read(out .. "/recipe.lock")).fits[1].stash)
     helpers.refused({ "run", fits, "--out", out, "--resume" }, 3, { "made with other options" })
   end)
+  it("is not used where it would save nothing, and both say so", function()
+    local plan = helpers.json { "plan", fits, "--stash", "bf16" }
+    assert.same({ "bf16", 0, 0 }, { plan.stash.kind, plan.stash.activations, plan.stash.bytes })
+    assert.equal(helpers.json({ "plan", fits }).planned_memory, plan.planned_memory)
+    assert.matches("\nstash +activations stay float32: to keep them as bf16 would save no memory\n",
+      helpers.done({ "plan", fits, "--stash", "bf16" }).out)
+    local _, out, result = train("bf16", "--deep", "0")
+    local _, plain = train("none", "--deep", "0")
+    assert.matches("\nstash +activations stayed float32: to keep them as bf16 would have saved no memory\n",
+      helpers.read(out .. "/report.txt"))
+    assert.is_nil(result.err:find "kept as bf16")
+    assert.same(helpers.tensors(plain .. "/best.safetensors"), helpers.tensors(out .. "/best.safetensors"))
+    local kept = helpers.json { "plan", fits, "--stash", "bf16", "--deep", "2", "--freeze" } -- the head learns from kept features
+    assert.equal(0, kept.stash.activations)
+  end)
   it("goes on after a kill with the same bits", function()
     local whole, parts = helpers.fresh "whole", helpers.fresh "parts"
-    local words = { "run", fits, "--stash", "bf16", "--out" }
-    helpers.done { "run", fits, "--stash", "bf16", "--out", whole }
-    helpers.interrupted({ "run", fits, "--stash", "bf16", "--out", parts }, { after = "epoch 1/2" })
+    local words = { "run", fits, "--stash", "bf16", "--deep", "2", "--out" }
+    helpers.done { "run", fits, "--stash", "bf16", "--deep", "2", "--out", whole }
+    helpers.interrupted({ "run", fits, "--stash", "bf16", "--deep", "2", "--out", parts }, { after = "epoch 1/2" })
     words[#words + 1], words[#words + 2] = parts, "--resume"
     helpers.done(words)
     local a, b = helpers.tensors(whole .. "/last.safetensors"), helpers.tensors(parts .. "/last.safetensors")
@@ -146,7 +162,7 @@ describe("a stash of bfloat16", function()
         end
       end
       print("losses", losses[1] ~= losses[2], math.abs(losses[1] / losses[2] - 1) < 0.01)
-    ]] }).out
+    ]], "--deep", "2" }).out
     assert.matches("losses\ttrue\ttrue", text)
   end)
   it("has names, and says them where another one is given", function()

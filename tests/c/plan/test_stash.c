@@ -240,6 +240,59 @@ static void memory_is_smaller(void **state) {
     }
 }
 
+/* A convolution (with a norm) or two, then the classifier: copies make the largest moment no smaller, or
+ * larger. Such a plan is the one without stash, to the bit; with a third layer there is something to win
+ * again. */
+static void what_would_save_nothing_is_not_stashed(void **state) {
+    (void)state;
+    int refused = 0;
+    for (int layers = 1; layers <= 5; layers++)
+        for (int norm = 0; norm < 2; norm++) {
+            struct gr_network *net = NULL;
+            struct gr_plan *plans[2];
+            int count;
+            if (gr_network_create(&net, "shallow", (struct gr_shape){3, SIZE, SIZE, false}, NULL, 7))
+                fail_msg("%s", gr_error()->message);
+            cJSON *conv = cJSON_Parse("{\"out\":16,\"kernel\":3,\"padding\":1}"),
+                  *fc = cJSON_Parse("{\"out\":5}");
+            struct gr_layer *x = net->layers[0];
+            int status = GR_OK;
+            for (int i = 0; i < layers && !status; i++) {
+                status = gr_network_add(net, NULL, "conv2d", conv, &x, 1, &x);
+                if (!status && norm)
+                    status = gr_network_add(net, NULL, "batch_norm", NULL, &x, 1, &x);
+                if (!status)
+                    status = gr_network_add(net, NULL, "relu", NULL, &x, 1, &x);
+            }
+            if (status || gr_network_add(net, NULL, "global_avg_pool", NULL, &x, 1, &x) ||
+                gr_network_add(net, "fc", "linear", fc, &x, 1, &x) ||
+                gr_network_finish(net, x, "fc", NULL, 0))
+                fail_msg("%s", gr_error()->message);
+            cJSON_Delete(conv);
+            cJSON_Delete(fc);
+            for (int i = 0; i < 2; i++)
+                plans[i] = compile(net, (struct gr_plan_request){.stash = i ? GR_STASH_NONE : GR_STASH_BF16});
+            gr_plan_stashed(plans[0], &count);
+            if (count > 0) {
+                assert_true(gr_plan_arena(plans[0]) < gr_plan_arena(plans[1]));
+            } else {
+                refused++;
+                assert_int_equal(gr_plan_arena(plans[0]), gr_plan_arena(plans[1]));
+                assert_int_equal(gr_plan_memory(plans[0]), gr_plan_memory(plans[1]));
+            }
+            assert_true(layers > 1 || count == 0);
+            assert_true(layers < 5 || count > 0);
+            step(plans[0], BATCH);
+            step(plans[1], BATCH);
+            assert_memory_equal(gr_plan_output(plans[0], 0), gr_plan_output(plans[1], 0),
+                                BATCH * CLASSES * sizeof(float));
+            gr_plan_free(plans[0]);
+            gr_plan_free(plans[1]);
+            gr_network_free(net);
+        }
+    assert_true(refused >= 2);
+}
+
 /* In the chain all values have the same size, so that copies are tried in place too: many steps, each with
  * the gradients of one without stash nearby. */
 static void a_chain_learns_from_its_copies(void **state) {
@@ -356,6 +409,7 @@ int main(void) {
         cmocka_unit_test(gradients_are_within_the_rounding),
         cmocka_unit_test(fixed_norms_are_stashed_as_well),
         cmocka_unit_test(memory_is_smaller),
+        cmocka_unit_test(what_would_save_nothing_is_not_stashed),
         cmocka_unit_test(a_chain_learns_from_its_copies),
         cmocka_unit_test(the_same_bits_on_every_run_and_thread_count),
         cmocka_unit_test(what_is_wanted_or_small_is_not_stashed),
