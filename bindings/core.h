@@ -72,6 +72,7 @@
  *   net:name() net:head() net:output() -> string     output: the layer that gives the logits
  *   net:input_shape() -> shape; net:output_shape() -> shape; net:stages() -> list
  *   net:defer()                       layers added from now on keep zeros until weights:apply, which draws what a file lacks
+ *   net:set_reference(b)              its plans fold and fuse nothing from now on: what others are measured by
  *   net:set_size(n)                   photos of n x n pixels; the resize before the crop keeps its ratio
  *   net:preprocessing() -> table
  *   net:metadata() -> table; net:set_metadata(key, text|nil)

@@ -123,6 +123,17 @@ static int network_set_exact(lua_State *L) {
     return changed(L, GR_OK, "net:exact");
 }
 
+/* net:set_reference(on): plans that fold and fuse nothing, to measure the others by */
+static int network_set_reference(lua_State *L) {
+    struct gr_network *net = check(L, "net:set_reference");
+    if (!lua_isboolean(L, 2))
+        return graft_bad_argument(L, "net:set_reference", 2, "whether nothing is folded and fused",
+                                  "true or false");
+    net->reference = lua_toboolean(L, 2);
+    net->version++;
+    return changed(L, GR_OK, "net:set_reference");
+}
+
 /* net:set_size(n): photos of n x n pixels */
 static int network_set_size(lua_State *L) {
     struct gr_network *net = check(L, "net:set_size");
@@ -330,6 +341,7 @@ const luaL_Reg graft_network_building[] = {
     {"set_classes", network_set_classes},
     {"set_multilabel", network_set_multilabel},
     {"set_exact", network_set_exact},
+    {"set_reference", network_set_reference},
     {"defer", network_defer},
     {"set_size", network_set_size},
     {"set_metadata", network_set_metadata},

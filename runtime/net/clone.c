@@ -60,6 +60,7 @@ static int copy_rest(struct gr_network *to, const struct gr_network *from) {
     to->input = from->input;
     to->multilabel = from->multilabel;
     to->exact = from->exact;
+    to->reference = from->reference;
     to->preprocessing = from->preprocessing;
     to->version = 1;
     to->seed = from->seed;

@@ -41,6 +41,7 @@ struct gr_network {
     uint64_t version; /* grows with every change of structure, freezing, modes or rates */
     uint64_t seed;    /* of the streams that fresh parameters are drawn from */
     bool exact;       /* its plans take only kernels that round as a direct computation does; not saved */
+    bool reference;   /* its plans fold and fuse nothing: the oracle for measurements; not saved */
     bool deferred;    /* see gr_network_defer */
 };
 

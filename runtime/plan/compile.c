@@ -79,6 +79,7 @@ static int lay_out(struct gr_plan **out, struct gr_network *net, const struct gr
     plan->net = net;
     plan->request = *request;
     plan->request.exact = request->exact || net->exact;
+    plan->request.reference = request->reference || net->reference;
     plan->version = net->version;
     plan->threads = gr_threads();
     int status = copy_outputs(plan, request);
@@ -86,13 +87,13 @@ static int lay_out(struct gr_plan **out, struct gr_network *net, const struct gr
         status = copy_inputs(plan, request);
     if (!status)
         status = gr_plan_slice(plan);
-    if (!status && !request->reference) {
+    if (!status && !plan->request.reference) {
         gr_plan_fold(plan);
         gr_plan_fuse(plan);
     }
     if (!status)
         status = gr_plan_choose(plan);
-    if (!status && !request->reference)
+    if (!status && !plan->request.reference)
         gr_plan_defer(plan);
     if (!status && request->training && request->stash == GR_STASH_BF16)
         status = gr_plan_stash(plan);

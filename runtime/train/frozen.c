@@ -135,7 +135,7 @@ int gr_frozen_digest(const struct gr_frozen *prefix, const char *version, char h
     int status = marks ? GR_OK : GR_ERROR_MEMORY;
     gr_digest_start(&digest);
     snprintf(line, sizeof line, "%s %s %s %d %d %d", version, gr_simd_name(), gr_blas_name(), gr_threads(),
-             BATCH, prefix->net->exact);
+             BATCH, prefix->net->exact + 2 * prefix->net->reference);
     add_text(&digest, line);
     if (prefix->precision != GR_FLOAT32) {
         snprintf(line, sizeof line, "%s %d", gr_precision_name(prefix->precision),

@@ -87,6 +87,35 @@ describe("exact kernels", function()
   end)
 end)
 
+describe("the reference, for measurements alone,", function()
+  it("folds and fuses nothing, gives nearly the same numbers, and has kept features of its own", function()
+    local text = helpers.done({ "run", recipe [[
+      net:freeze "body"
+      local copy = net:clone():exact()
+      local handle = require("graft.network").handle(copy, "test")
+      handle:set_reference(true)
+      local kinds = {}
+      for _, row in ipairs(handle:plan { capacity = 2 }.rows) do kinds[row.name] = tostring(row.kernel) end
+      print("norm", kinds.bn1, "relu", kinds.relu_1)
+      local x = graft.randn(4, 3, 32, 32)
+      local usual, plain = net(x), copy(x)
+      local again = copy:clone()(x)
+      local difference = (usual - plain):abs():max()
+      print("difference", difference > 0 and difference < 1e-4 * plain:abs():max(), (plain - again):abs():max())
+      local options = { epochs = 2, batch_size = 8, optimizer = graft.sgd { lr = 1e-9 } }
+      graft.fit(net, d, options)
+      local a, b = graft.embed(net, d.val, { at = "pool" }), graft.embed(copy, d.val, { at = "pool" })
+      print("kept", (a - b):abs():max() > 0)
+      print("trained", graft.fit(copy, d, options).epochs_done)
+    ]] }).out
+    assert.matches("difference\ttrue\t0", text)
+    assert.matches("kept\ttrue", text)
+    assert.matches("trained\t2", text)
+    assert.is_nil(text:find("(folded)", 1, true))
+    assert.is_nil(text:find("(fused)", 1, true))
+  end)
+end)
+
 describe("a stash of bfloat16", function()
   local function train(stash, ...)
     local out = helpers.fresh "stash"
