@@ -1,5 +1,6 @@
 -- The reference: what every name of Graft is for, written once, as data, in scripts/graft/reference/. From it come
--- `graft help NAME`, help "NAME" at the prompt and the names that Tab knows. tests/lua/reference_spec.lua fails when a name
+-- `graft help NAME`, help "NAME" at the prompt, the names that Tab knows, and, by `make docs`, a page in Markdown, the manual
+-- page and a stub with types for editors (graft help --markdown, --man, --luals). tests/lua/reference_spec.lua fails when a name
 -- that Lua can reach has no entry, when an entry names nothing, when an option is missing or has another type, and it runs
 -- every example.
 --
@@ -198,7 +199,7 @@ function reference.usage(entry)
    end
    for _, command in ipairs(require("graft.cli").commands) do
       if command[1] == entry.command then
-         return (("graft %s %s"):format(command[1], command[2]):gsub("%s+$", ""))
+         return ("graft %s %s"):format(command[1], command[2] ~= "" and command[2] or "[OPTIONS]")
       end
    end
 end

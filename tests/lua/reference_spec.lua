@@ -331,3 +331,171 @@ describe("fields", function()
     none(wrong)
   end)
 end)
+
+-- --- what is made of it ---
+
+-- Widest line in characters.
+local function widest(text)
+  local most = 0
+  for line in text:gmatch "[^\n]+" do
+    most = math.max(most, utf8.len(line))
+  end
+  return most
+end
+
+describe("help", function()
+  local help = require "graft.commands.help"
+  it("fits the terminal", function()
+    local text = require("graft.reference_text").entry
+    for _, width in ipairs { 80, 100 } do
+      for _, name in ipairs { "graft.fit", "net:unfreeze", "graft.data.csv", "run.cache" } do
+        local entry = reference.entry(name)
+        local prose = text({ name = name, text = entry.text, arguments = entry.arguments, options = entry.options,
+          fields = entry.fields, errors = entry.errors }, width)
+        assert.is_true(widest(prose) <= width, ("%s at %d: %d"):format(name, width, widest(prose)))
+      end
+    end
+  end)
+  it("lists topics, and all that is in one", function()
+    for _, name in ipairs { "start", "weights", "cache", "recipes", "models", "layers", "security", "networks", "tensors" } do
+      assert.contains(" " .. name, help.text():gsub("\n", " "))
+      assert.truthy(#help.text(name) > 200, name)
+    end
+    assert.contains("net:freeze", help.text "networks")
+    assert.contains("--trust", help.text "security")
+  end)
+  it("finds names by their last word, and the nearest of others", function()
+    assert.contains("graft.image.load(path)", help.text "load")
+    assert.contains("graft.load(path", help.text "load")
+    assert.contains("silently false", help.text("x == 0"):lower())
+    assert.contains("places first", help.text "topk")
+    assert.error_matches(function() help.text "frieze" end, "nearest: freeze")
+    assert.error_matches(function() help.text "qqqqqqqq" end, "topics: ")
+  end)
+  it("answers what people from elsewhere look for, and knows where to go on", function()
+    for _, name in ipairs { "zero_grad", "backward", "no_grad", "train", "eval", "requires_grad", "DataLoader", "cuda" } do
+      assert.contains("see also", help.text(name))
+    end
+  end)
+end)
+
+describe("the files made of it", function()
+  local function made(form)
+    return helpers.done({ "help", "--" .. form }).out
+  end
+  it("hold every entry: the page", function()
+    local page, missing = made "markdown", {}
+    for _, entry in ipairs(reference.entries()) do
+      if not page:find("### `" .. reference.signature(entry) .. "`", 1, true) then
+        missing[#missing + 1] = entry.name .. " is not on the page"
+      end
+    end
+    none(missing)
+    local _, fences = page:gsub("\n```", "")
+    assert.equal(0, fences % 2)
+    assert.contains("### Security", page)
+  end)
+  it("hold every command and option: the manual page", function()
+    local page = made "man"
+    assert.contains('.TH GRAFT 1 "" "Graft ' .. graft.version, page)
+    for _, command in ipairs(require("graft.cli").commands) do
+      assert.contains('.SS "graft ' .. command[1], page)
+      local declared = require("graft.commands." .. command[1]).options
+      for _, name in ipairs(keys(declared or {})) do
+        assert.contains("\\-\\-" .. name:gsub("_", "\\-"), page)
+      end
+    end
+    local requests = {}
+    for request in ('TH SH SS PP TP IP B BR nf fi in \\"'):gmatch "%S+" do
+      requests[request] = true
+    end
+    for line in page:gmatch "[^\n]+" do
+      assert.truthy(not line:find "^['.]" or requests[line:match "^%.(%S+)"], line)
+    end
+    if os.execute "command -v groff >/dev/null 2>&1" then
+      helpers.write(helpers.path "graft.1", page)
+      assert.equal("", helpers.shell(("groff -man -ww -z '%s' 2>&1"):format(helpers.path "graft.1")))
+    end
+  end)
+  it("hold every name, and no other: the stub", function()
+    local stub = made "luals"
+    local chunk, message = load(stub, "=graft.lua", "t", {})
+    assert.truthy(chunk, message)
+    local library, names, there, wrong = chunk(), {}, {}, {}
+    for _, entry in ipairs(reference.entries()) do
+      local other = entry.elsewhere or entry.command or entry.arguments_text or entry.operator
+      names[entry.name] = not other and entry or nil
+    end
+    local function walk(prefix, t)
+      for key, value in pairs(t) do
+        there[prefix .. key] = true
+        if type(value) == "table" then
+          walk(prefix .. key .. ".", value)
+        end
+      end
+    end
+    walk("graft.", library)
+    for prefix, name in stub:gmatch "\nfunction ([%w_]+):([%w_]+)%(" do
+      there[prefix .. ":" .. name] = true
+    end
+    local fields = {} -- of the class that is being read; a local ends it
+    for line in stub:gmatch "[^\n]+" do
+      local prefix = line:match "^local (%w+) = {}"
+      if line:find "^%-%-%-@class" then
+        fields = {}
+      elseif line:find "^%-%-%-@field [%a_]" then
+        fields[#fields + 1] = line:match "@field ([%w_]+)"
+      elseif prefix then
+        for _, name in ipairs(fields) do
+          there[prefix .. "." .. name] = true
+        end
+      end
+    end
+    for name in pairs(names) do
+      if not there[name] then
+        wrong[#wrong + 1] = name .. " is not in the stub"
+      end
+    end
+    for name in pairs(there) do
+      if not names[name] and not name:find "^layer%." then
+        wrong[#wrong + 1] = name .. " of the stub is not in the reference"
+      end
+    end
+    table.sort(wrong)
+    none(wrong)
+  end)
+  it("use only types that they declare: the stub", function()
+    local stub, declared, wrong = made "luals", { ["graft.lua"] = true }, {}
+    for name in stub:gmatch "%-%-%-@class ([%w_%.]+)" do
+      declared[name] = true
+    end
+    for name in stub:gmatch "%-%-%-@alias ([%w_%.]+)" do
+      declared[name] = true
+    end
+    for kind in stub:gmatch "%-%-%-@%a+ [%w_%.%?]+ ([^ ]+)" do
+      for name in kind:gmatch "graft%.[%w_%.]+" do
+        if not declared[name] then
+          wrong[#wrong + 1] = name .. " is used and not declared"
+        end
+      end
+    end
+    none(wrong)
+  end)
+end)
+
+describe("the command line", function()
+  it("does what the reference shows", function()
+    local wrong = {}
+    for _, entry in ipairs(reference.entries()) do
+      if entry.shell then
+        local script = ("cd '%s'; graft() { '%s' \"$@\"; }; (set -e; %s\n) 2>&1; echo status $?"):format(helpers.root,
+          helpers.program, entry.shell)
+        local output = helpers.shell(script)
+        if not output:find "status 0$" then
+          wrong[#wrong + 1] = ("%s: %s"):format(entry.name, output)
+        end
+      end
+    end
+    none(wrong)
+  end)
+end)

@@ -6,6 +6,12 @@ local reference = require "graft.reference"
 
 local command = {}
 
+command.options = {
+   markdown = { type = "boolean", help = "prints the whole reference as a Markdown page" },
+   man = { type = "boolean", help = "prints the manual page, graft.1" },
+   luals = { type = "boolean", help = "prints graft.lua, a stub with types for the Lua language server" },
+}
+
 -- Pages and topics, sorted.
 local function topic_names()
    local list = {}
@@ -67,7 +73,14 @@ function command.text(topic)
 end
 
 function command.main(args)
-   print(command.text(args[1] and table.concat(args, " ")))
+   local given, rest = options.read(args, command.options, "graft help")
+   for _, form in ipairs { "markdown", "man", "luals" } do
+      if given[form] then
+         io.stdout:write(require("graft.reference_" .. form).text())
+         return 0
+      end
+   end
+   print(command.text(rest[1] and table.concat(rest, " ")))
    return 0
 end
 

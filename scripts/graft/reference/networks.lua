@@ -70,6 +70,7 @@ topic.entries = {
       text = "These layers are trained again. Their batch norms work with the statistics of the batch and update the running "
          .. 'ones, unless bn = "fixed".\n\nNames come as arguments, or as the list part of one table that also holds options.',
       arguments = { layer_names, more_names },
+      signature = 'net:unfreeze(name, ...) or {name, ..., bn =} -> network',
       options = {
          { "bn", '"train"|"fixed"', '"train"', '"fixed" keeps the statistics of batch norms as they are while weight and bias '
             .. "learn: for batches of fewer than 8 photos" },

@@ -109,8 +109,9 @@ topic.entries = {
       .. "would make one boolean of the result. x:gt(y), x:lt(y), x:ge(y) and x:le(y) compare elements.",
       errors = { { "option", "always",
       "return x > 0" } }, see = { "x:gt" } },
-   { name = "x + y", operator = { "add", "graft.tensor|number", "graft.tensor" }, text = "Element by element, with "
-      .. "broadcasting, as - * / ^ do; either side may be a number. -x is x:neg(). * is no product of matrices: x:matmul(y).",
+   { name = "x + y", operator = { "add sub mul div pow", "graft.tensor|number", "graft.tensor" }, text = "Element by element, "
+      .. "with broadcasting, as - * / ^ do; either side may be a number. -x is x:neg(). * is no product of matrices: "
+      .. "x:matmul(y).",
       errors = { { "shape",
       "shapes do not fit", "return x + graft.zeros(5)" } }, example = "print((2 * x + 1):sum())  --> 48.0", see = { "x:add",
          "x:matmul" } },
