@@ -119,6 +119,40 @@ function reference.find(name)
    return found
 end
 
+-- What `graft.a.b` is now, or nil.
+local function resolve(name)
+   local value = require "graft"
+   for part in name:gsub("^graft%.", ""):gmatch("[^%.]+") do
+      value = type(value) == "table" and value[part]
+   end
+   return value
+end
+
+local function name_of_type(value)
+   local meta = getmetatable(value)
+   if type(value) == "userdata" and meta == false then
+      return "graft.tensor"
+   end
+   return type(meta) == "table" and rawget(meta, "__name") or nil
+end
+
+-- The entries of a value: of a function of Graft its own, of a network or tensor all its fields and methods.
+function reference.of_value(value)
+   load()
+   local found, prefix = {}, reference.prefixes[name_of_type(value)]
+   for _, entry in ipairs(entries) do
+      if type(value) == "function" then
+         local method = entry.name:match("^net:([%w_]+)$")
+         local own = method and require("graft.network").methods[method] or entry.name:find("^graft%.[%w_%.]+$")
+            and not entry.name:find("^graft%.models%.") and resolve(entry.name)
+         found[#found + 1] = own == value and entry or nil
+      elseif prefix and entry.name:find("^%#?" .. prefix .. "%f[^%w_]") then
+         found[#found + 1] = entry
+      end
+   end
+   return type(value) == "function" and { found[1] } or found
+end
+
 -- Names after `value:` or `value.` for a value of this type (its metatable's __name).
 function reference.members(type_name, separator)
    load()

@@ -65,6 +65,8 @@ local function entry_text(entry)
       list[i] = { code((option[1] .. " " .. option[2]):gsub(" $", "")), option[3] ~= "" and code(option[3]) or "", option[4] }
    end
    rows(out, { "option", "default", "" }, list)
+   local notes = entry.command and require("graft.commands." .. entry.command).notes
+   out[#out + 1] = notes and prose(notes, 3) or nil
    out[#out + 1] = entry.type and "Type: " .. reference.type_words(entry.type) .. "." or nil
    list = {}
    for i, value in ipairs(entry.returns or {}) do

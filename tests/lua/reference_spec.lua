@@ -204,6 +204,17 @@ describe("the reference", function()
     end
     none(wrong)
   end)
+  it("shows how each function and field is used", function()
+    local bare = {}
+    for _, entry in ipairs(reference.entries()) do
+      local raises = entry.errors and entry.errors[1][2] == "always"
+      local model = entry.name:find "^graft%.models%."
+      if not (entry.example or entry.shell or entry.elsewhere or raises or model or entry.type == "table") then
+        bare[#bare + 1] = entry.name .. " has no example"
+      end
+    end
+    none(bare)
+  end)
   it("finds what it refers to", function()
     local wrong, known = {}, {}
     for _, name in ipairs(require("graft.commands.help").names()) do
@@ -371,6 +382,14 @@ describe("help", function()
     assert.contains("places first", help.text "topk")
     assert.error_matches(function() help.text "frieze" end, "nearest: freeze")
     assert.error_matches(function() help.text "qqqqqqqq" end, "topics: ")
+  end)
+  it("takes values of Graft for their names", function()
+    assert.contains("graft.fit(net, data", help.text(graft.fit))
+    assert.contains("net:freeze(name", help.text(net.freeze))
+    assert.contains("net:predict", help.text(net))
+    assert.contains("x:softmax", help.text(graft.zeros(1)))
+    assert.contains("run.best", help.text(run))
+    assert.error_matches(function() help.text(print) end, "in quotes")
   end)
   it("answers what people from elsewhere look for, and knows where to go on", function()
     for _, name in ipairs { "zero_grad", "backward", "no_grad", "train", "eval", "requires_grad", "DataLoader", "cuda" } do

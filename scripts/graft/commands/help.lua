@@ -51,13 +51,18 @@ local function topic_text(name, width)
    end
 end
 
--- The text of a topic, for the command and for the prompt.
+-- The text of a topic, for the command and for the prompt. A function of Graft stands for its name, a value for all that it
+-- can do.
 function command.text(topic)
    if topic == nil then
       return require("graft.cli").usage()
-   end
-   if type(topic) ~= "string" then
-      core.error("option", "help takes a topic or a name in quotes: help \"start\", help \"net:freeze\"")
+   elseif type(topic) ~= "string" then
+      local found = reference.of_value(topic)
+      if #found > 1 then
+         return reference.list(found)
+      end
+      topic = found[1] and found[1].name
+         or core.error("option", "help takes a topic or a name in quotes: help \"start\", help \"net:freeze\"")
    end
    local parts = {}
    parts[1] = topic_text(topic, reference.columns())

@@ -129,7 +129,8 @@ topic.entries = {
    },
    {
       name = "net:add_head",
-      text = "Puts a classifier on a network that was cut: average over the pixels, then a linear layer called \"fc\".",
+      text = "Puts a classifier on a network that was cut: average over the pixels unless the output is flat, then a linear "
+         .. "layer called \"head\".",
       arguments = { classes },
       options = {
          { "hidden", "integer", "0", "units of a hidden layer with a ReLU before the classifier; 0: none" },

@@ -107,8 +107,15 @@ topic.entries = {
    { name = "result.heads", type = "graft.head_result[]?", text = "Each classifier, the main one (\"head\") first, then the "
       .. "auxiliary ones in network order.", fields = { { "layer", "string", "that it reads" },
       { "accuracy", "number", "0 to 1" } }, example = "print(result.heads[1].layer)  --> head", see = { "net:add_aux" } },
-   { name = "result.f1", type = "number?", text = "Several labels: mean of the classes' F1." },
-   { name = "result.map", type = "number?", text = "Several labels: mean of the average precisions of the classes that occur." },
+   { name = "result.f1", type = "number?", text = "Several labels: mean of the classes' F1.",
+      example = 'local several = graft.data.csv("tags.csv", { image = "file", labels = "tags", val = 0.25 })\n'
+         .. 'local net = graft.load("resnet18.safetensors"):replace_head(several)\n'
+         .. "print(graft.fit(net, several, { epochs = 1 }).evaluation.f1 <= 1)  --> true", see = { "graft.data.csv" } },
+   { name = "result.map", type = "number?", text = "Several labels: mean of the average precisions of the classes that occur.",
+      example = 'local several = graft.data.csv("tags.csv", { image = "file", labels = "tags", val = 0.25 })\n'
+         .. 'local net = graft.load("resnet18.safetensors"):replace_head(several)\n'
+         .. 'print(graft.fit(net, several, { epochs = 1, monitor = "val_map" }).evaluation.map <= 1)  --> true',
+      see = { "graft.data.csv", "graft.fit" } },
 
    -- runs
    { name = "run.epochs", type = "graft.row[]", text = "A row for each epoch, as in metrics.csv. With auxiliary classifiers a "
@@ -130,7 +137,8 @@ topic.entries = {
    { name = "run.kept", type = '"best"|"last"', text = "Which weights the network holds now.", example = "print(run.kept)  "
       .. "--> best" },
    { name = "run.out", type = "string", text = "The run folder.", example = "print(run.out)", see = { "graft.out" } },
-   { name = "run.name", type = "string?", text = "The name that fit was given." },
+   { name = "run.name", type = "string?", text = "The name that fit was given.",
+      example = 'print(graft.fit(net, d, { epochs = 1, name = "head" }).name)  --> head' },
    { name = "run.monitor", type = "string", text = "What the best epoch was chosen by.", example = "print(run.monitor)  --> "
       .. "val_accuracy" },
    { name = "run.evaluation", type = "graft.result?", text = "The validation set, measured with the weights that are kept.",

@@ -2,7 +2,25 @@
 
 local topic = { name = "session", title = "Seed, options, run folder, errors", text = [[
 Functions of Graft never return nil and a message: they raise a table with kind, message, near and where, which prints well.
-The kinds are "name", "option", "shape", "file", "data", "memory", "limit", "number" and "interrupt".]] }
+What the kinds stand for: graft help errors.]] }
+
+topic.pages = { { name = "errors", title = "Errors and their kinds", text = [[
+Every function of Graft raises a table {kind=, message=, near=, where=} that prints well, and none returns nil and a message:
+
+  local ok, err = pcall(net.predict, net, "upload.jpg")
+  if not ok then print(err.kind, err.message) end
+
+  name       no layer, class, tensor, field or file's column of that name; err.near is the nearest
+  option     an argument or option of a wrong type or value
+  shape      sizes that do not fit each other, or an index that does not exist
+  file       a file that cannot be read or written, or is not what it claims to be
+  data       photos or labels that do not allow what was asked
+  memory     memory ran out, or the limit of graft.config was reached
+  limit      a size beyond what Graft handles
+  number     a loss, gradient or number that stopped being finite
+  interrupt  Ctrl-C, or the signal to end
+
+Errors of a recipe's own, and of Lua, pass through as they are.]] } }
 
 topic.entries = {
    {
@@ -32,7 +50,7 @@ topic.entries = {
          { "max", "number", "", "the most that a number may be" },
       },
       options_title = "keys of each option",
-      returns = { { "table", "a value for each option; reading another name raises" } },
+      returns = { { "table<string, any>", "a value for each option; reading another name raises" } },
       errors = { { "option", "a type is unknown, a name belongs to graft itself, or options are declared twice",
             "graft.options{ seed = 1 }" },
          { "name", "an option is read that was not declared", 'return graft.options{ epochs = 20 }.epoch' } },

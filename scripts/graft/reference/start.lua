@@ -77,6 +77,15 @@ after, what is kept, where, and how many passes over the frozen part that saves;
 What was kept in memory is remembered, as long as there is room, by a digest of the frozen weights, the preprocessing and the
 photos: graft.evaluate, graft.embed and the next fit find it, with the same bits as if they had computed it. Decoded photos
 are kept as well, so that JPEG files are decoded once.]] },
+   { name = "editors", title = "Names and types in an editor", text = [[
+graft help --luals prints graft.lua, a stub for the Lua language server: every name with its arguments, types and text, and
+nothing that runs. Put it into a folder and name that folder in the server's settings:
+
+  mkdir -p types && graft help --luals >types/graft.lua
+
+  .luarc.json    { "runtime.version": "Lua 5.4", "workspace.library": ["types"] }
+
+A recipe that begins with local graft = require "graft" is then completed and checked as it is typed.]] },
    { name = "recipes", title = "Recipes that come with Graft", text = recipes },
    { name = "models", title = "Architectures", text = models },
    { name = "examples", title = "The examples of this reference", text = examples },

@@ -43,8 +43,8 @@ topic.entries = {
          { "on_epoch", "fun(row: graft.row): string?", "", 'called after each epoch with its row (run.epochs); "stop" ends the '
             .. "training. It may not change the network" },
          clip, bn, stash, prefix,
-         { "cache", 'string|{ pool?: integer, memory?: integer }', '"auto"', 'what is kept of the frozen part: "auto", "none", '
-            .. '"pool:K" (K augmented views of each photo), or a table: graft help cache', {
+         { "cache", 'string|{ pool?: integer, memory?: integer }', '"auto"', 'what is kept of the frozen part: "auto", '
+            .. '"none", "pool:K" (K augmented views of each photo), or a table: graft help cache', {
             { "pool", "integer", "", "views of each photo, 1 to 1,000" },
             { "memory", "integer", "", "bytes of memory that it may take; without: a quarter of the machine's, at most 1 "
                .. "GiB" } } },
