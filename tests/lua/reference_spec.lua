@@ -343,6 +343,26 @@ describe("fields", function()
   end)
 end)
 
+-- --- limits ---
+
+describe("the limits that the page on security names", function()
+  it("are those of the code", function()
+    local function source(path)
+      return helpers.read(helpers.tests .. "/../" .. path)
+    end
+    local image = source "runtime/data/image.h"
+    for name, value in pairs { FILE = "32 << 20", SIDE = "16384", PIXELS = "32000000", DECODE = "256 << 20" } do
+      assert.contains(("GR_IMAGE_MAX_%s = %s,"):format(name, value), image)
+    end
+    assert.matches("GR_MAX_RANK = 8%f[^%d]", source "runtime/tensor/tensor.h")
+    assert.contains("MAX_SIZE = 16 * 1024 * 1024", source "scripts/graft/recipe.lua")
+    local page = require("graft.commands.help").text("security"):gsub("%s+", " ")
+    for _, words in ipairs { "32 MiB", "16,384 pixels", "32 megapixels", "256 MiB", "16 MiB for a recipe", "8 dimensions" } do
+      assert.contains(words, page)
+    end
+  end)
+end)
+
 -- --- what is made of it ---
 
 -- Widest line in characters.

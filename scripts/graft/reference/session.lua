@@ -10,10 +10,10 @@ Every function of Graft raises a table {kind=, message=, near=, where=} that pri
   local ok, err = pcall(net.predict, net, "upload.jpg")
   if not ok then print(err.kind, err.message) end
 
-  name       no layer, class, tensor, field or file's column of that name; err.near is the nearest
+  name       no layer, class, tensor, field or column of that name; see err.near
   option     an argument or option of a wrong type or value
   shape      sizes that do not fit each other, or an index that does not exist
-  file       a file that cannot be read or written, or is not what it claims to be
+  file       it cannot be read or written, or is not what it claims to be
   data       photos or labels that do not allow what was asked
   memory     memory ran out, or the limit of graft.config was reached
   limit      a size beyond what Graft handles
