@@ -78,13 +78,20 @@ for _, kind in ipairs(core.kinds()) do
    end
 end
 
+-- Two inputs: as the operators + and *.
+for _, kind in ipairs { "add", "multiply" } do
+   methods[kind] = function(self, other)
+      return add_layer(kind, { self, other })
+   end
+end
+
 -- x:apply(NAME, layer): a layer made by graft.nn.layer
 function methods.apply(self, name, layer, options)
    strict.check(name, "string", "apply: the layer's name")
    if type(layer) ~= "table" or type(rawget(layer, "kind")) ~= "string" then
       core.error("option", "apply: expected a layer made by graft.nn.layer{...}, got " .. type(layer))
    end
-   return add_layer("custom", { self }, name, { kind = layer.kind, options = options })
+   return add_layer("custom", { self }, name, { kind = layer.kind, options = options or rawget(layer, "options") })
 end
 
 Node.__index = function(_, key)

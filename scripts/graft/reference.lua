@@ -183,7 +183,6 @@ end
 
 local words = { ["graft.data"] = "data set", ["graft.class_source"] = "list of strings or data set",
    ["graft.loss_function"] = "function" }
-local plurals = { string = "strings", integer = "integers", number = "numbers", table = "tables" }
 
 -- Cuts "a|fun(x: b|c): d|e" at the bars that stand outside of brackets. What follows fun(...): belongs to it up to a bar.
 local function alternatives(kind)
@@ -203,27 +202,53 @@ local function alternatives(kind)
 end
 reference.alternatives = alternatives
 
--- A type as a sentence has it: "string or list of strings", '"avg" or "max"', "network".
-function reference.type_words(kind)
-   local list = alternatives(kind)
-   for i, one in ipairs(list) do
-      local inner = one:match("^(.*)%[%]$")
-      if words[one] then
-         list[i] = words[one]
-      elseif inner then
-         list[i] = "list of " .. (plurals[inner] or reference.type_words(inner) .. (inner:find("[%[>}]$") and "" or "s"))
-      elseif one:find("^fun%(") then
-         list[i] = "function"
-      elseif one:find("^table<") or one:find("^{") then
-         list[i] = "table"
-      else
-         list[i] = one:gsub("^graft%.", "")
-      end
-   end
+local function either(list)
    if #list > 2 then
       return table.concat(list, ", ", 1, #list - 1) .. " or " .. list[#list]
    end
    return table.concat(list, " or ")
+end
+
+local one_word
+
+-- "strings", "lists of integers", "strings or tensors"
+local function plural(kind)
+   local inner, several = kind:match("^(.*)%[%]$"), kind:match("^%((.*)%)$")
+   if inner then
+      return "lists of " .. plural(inner)
+   elseif several then
+      local list = alternatives(several)
+      for i, one in ipairs(list) do
+         list[i] = plural(one)
+      end
+      return either(list)
+   end
+   return one_word(kind) .. "s"
+end
+
+function one_word(kind)
+   local inner = kind:match("^(.*)%[%]$")
+   if words[kind] then
+      return words[kind]
+   elseif kind:find("^fun%(") then
+      return "function"
+   elseif inner then
+      return "list of " .. plural(inner)
+   elseif kind:find("^table<") or kind:find("^{") then
+      return "table"
+   end
+   return (kind:gsub("^graft%.", ""))
+end
+
+-- A type as a sentence has it: "string or list of strings", '"avg" or "max"', "network", "number or nil".
+function reference.type_words(kind)
+   local list, optional = {}, false
+   for i, one in ipairs(alternatives(kind)) do
+      optional = optional or (one:find("%?$") and not one:find("^fun%("))
+      list[i] = one_word(one:find("^fun%(") and one or one:gsub("%?$", "") .. "")
+   end
+   list[#list + 1] = optional and "nil" or nil
+   return either(list)
 end
 
 -- "graft run RECIPE [OPTIONS]"

@@ -105,17 +105,28 @@ local function function_of(out, entry, name)
       if open and i == 1 then -- names may come in a table too, with the options
          kind = kind:gsub("^string$", "string|table")
       end
-      add(argument[1], kind, argument[3] ~= "required", remark(argument[3], argument[4]))
+      local optional, following = argument[3] ~= "required" and argument[1] ~= "...", entry.arguments[i + 1]
+      if optional and following and following[3] == "required" and following[1] ~= "..." then -- [name,] list
+         kind, optional = kind .. "|" .. following[2], false
+      elseif i > 1 and entry.arguments[i - 1][3] ~= "required" then
+         optional = true
+      elseif optional and entry.options and entry.name:find("^node:") then -- [name,] {...}
+         kind = kind .. "|" .. options_class(entry) .. (entry.short and "|number|integer[]" or "")
+      end
+      add(argument[1], kind, optional, remark(argument[3], argument[4]))
    end
    if entry.name == "graft.options" then
       add("declared", "table<string, any>", false, "a default, or a table {type=, default=, help=, choices=, min=, max=}, by "
          .. "name")
    elseif entry.options and not open then
-      local all = true
-      for _, option in ipairs(entry.options) do
-         all = all and option[3] ~= "required"
+      local all = entry.name:find("^node:") and entry.arguments[1][3] ~= "required"
+      if not all then
+         all = true
+         for _, option in ipairs(entry.options) do
+            all = all and option[3] ~= "required"
+         end
       end
-      add("options", options_class(entry), all, "")
+      add("options", options_class(entry) .. (entry.short and "|number" or ""), all, "")
    end
    for _, value in ipairs(entry.returns or {}) do
       out[#out + 1] = ("---@return %s # %s"):format(value[1], line(value[2]))

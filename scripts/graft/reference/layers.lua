@@ -67,7 +67,7 @@ topic.entries = {
          { "shape", "fun(shape: integer[], options: table): integer[]", "", "shape of the output; without: as the input" },
          { "parameters", "table[]|fun(shape: integer[], options: table): table[]", "", "list of {name =, shape =, init = "
             .. "\"uniform\", \"he\", \"zeros\" or \"ones\", decays =}" },
-         { "options", "table", "", "defaults of the options that node:apply gives" },
+         { "options", "table", "", "what the functions receive where node:apply gives nothing" },
          { "pure", "boolean", "false", "the same output for the same input: the layer may lie in a part that is kept" },
       },
       returns = { { "graft.layer", "for node:apply and graft.nn.check" } },
@@ -132,8 +132,13 @@ local calls = {
    batch_norm = 'x:batch_norm("bn1")', group_norm = 'x:group_norm("gn1", { groups = 3 })', leaky_relu = "x:leaky_relu(0.1)",
    max_pool = "x:max_pool{ kernel = 2 }", avg_pool = "x:avg_pool{ kernel = 2 }", adaptive_avg_pool = "x:adaptive_avg_pool(4)",
    dropout = "x:dropout(0.2)", global_avg_pool = "x:global_avg_pool()", global_max_pool = "x:global_max_pool()",
-   add = "x + x", multiply = "x * x",
 }
+-- The option that a number stands for, as in nn.lua.
+local short = { dropout = "p", leaky_relu = "slope", group_norm = "groups", adaptive_avg_pool = "size" }
+-- Layers over pixels, as the example of an error calls them.
+local spatial = { conv2d = 'x:conv2d("c", { out = 2, kernel = 3 })', max_pool = "x:max_pool{ kernel = 2 }",
+   avg_pool = "x:avg_pool{ kernel = 2 }", global_avg_pool = "x:global_avg_pool()", global_max_pool = "x:global_max_pool()",
+   adaptive_avg_pool = "x:adaptive_avg_pool(2)" }
 local named = { conv2d = true, linear = true, batch_norm = true, group_norm = true }
 local flat = { linear = true, global_avg_pool = true, global_max_pool = true, flatten = true }
 
@@ -147,23 +152,44 @@ local function default_of(option)
 end
 
 for _, kind in ipairs(core.kinds()) do
-   if kind.name ~= "input" and kind.name ~= "custom" and kind.name ~= "concat" then
+   local two = kind.name == "add" or kind.name == "multiply"
+   if two then
+      table.insert(topic.entries, {
+         name = "node:" .. kind.name, text = ("Layer: %s. The same as %s."):format(kind.summary,
+            kind.name == "add" and "node + node" or "node * node"),
+         arguments = { { "other", "graft.node", "required", "of the same network" } },
+         returns = { { "graft.node", "its output" } },
+         errors = { { "shape", "shapes do not fit", ("graft.nn.network{ input = { 3, 8, 8 }, build = function(x)\n"
+            .. "  return x:%s(x:max_pool{ kernel = 2 }) end }"):format(kind.name) } },
+         example = ("graft.nn.network{ input = { 3, 8, 8 }, classes = d, build = function(x)\n"
+            .. '  return x:%s(x:relu()):global_avg_pool():linear("fc", { out = 2 })\nend }'):format(kind.name),
+         see = { "node + node", "node * node" },
+      })
+   elseif kind.name ~= "input" and kind.name ~= "custom" and kind.name ~= "concat" then
       local options, required = {}, false
       for i, option in ipairs(kind.options) do
          options[i] = { option.name, kinds_of_options[option.type] or option.type, default_of(option),
             meanings[kind.name .. "." .. option.name] or meanings[option.name] }
          required = required or option.required
       end
-      local two = kind.name == "add" or kind.name == "multiply"
       table.insert(topic.entries, {
          name = "node:" .. kind.name,
-         text = "Layer: " .. kind.summary .. ".",
+         text = "Layer: " .. kind.summary .. "." .. (short[kind.name] and (" A number in the place of the table stands for "
+            .. "%s."):format(
+            short[kind.name]) or ""),
          arguments = { { "name", "string", named[kind.name] and "required" or "", "of the layer"
             .. (named[kind.name] and "; its tensors carry it" or "") } },
          options = #options > 0 and options or nil, options_required = required,
-         signature = two and ("node %s node -> node"):format(kind.name == "add" and "+" or "*") or nil,
+         short = short[kind.name],
+         signature = ("node:%s(%s) -> node"):format(kind.name, named[kind.name] and (required and "name, {...}" or "name [, "
+            .. "{...}]")
+            or #options == 0 and "[name]" or required and "[name,] {...}" or "[name,] [{...}]"),
          returns = { { "graft.node", "its output" } },
-         errors = { { "shape", "it cannot have such an input" } },
+         errors = spatial[kind.name] and { { "shape", "its input is flat, or smaller than the window",
+            ("graft.nn.network{ input = { 3, 8, 8 }, build = function(x)\n  x = x:flatten()\n  return %s end "
+               .. "}"):format(spatial[kind.name]) } }
+            or kind.name == "linear" and { { "shape", "its input is not flat", 'graft.nn.network{ input = { 3, 8, 8 }, build '
+               .. '= function(x) return x:linear("fc", { out = 2 }) end }' } } or nil,
          example = ("graft.nn.network{ input = { 3, 8, 8 }, classes = d, build = function(x)\n  x = %s\n  return "
             .. "x%s:linear(\"fc\", { out = 2 })\nend }"):format(calls[kind.name] or ("x:%s()"):format(kind.name),
                flat[kind.name] and "" or ":global_avg_pool()"),

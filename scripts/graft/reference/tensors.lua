@@ -245,28 +245,26 @@ local function sorted(t)
    end
 end
 
-for name, text in sorted {
-   sum = "The sum", mean = "The mean", prod = "The product", max = "The largest", min = "The smallest",
-   var = "The variance, divided by n - 1", std = "The standard deviation, divided by n - 1",
+for name, about in sorted {
+   sum = { "The sum", "21.0" }, mean = { "The mean", "3.5" }, prod = { "The product", "720.0" }, max = { "The largest", "6.0" },
+   min = { "The smallest", "1.0" }, var = { "The variance, divided by n - 1", "3.5" },
+   std = { "The standard deviation, divided by n - 1" },
 } do
-   table.insert(topic.entries, { name = "x:" .. name, text = text .. ", of everything as a Lua number, or along a dimension.",
+   table.insert(topic.entries, { name = "x:" .. name, text = about[1] .. ": of everything as a Lua number, or along a dimension.",
       arguments = { { "dim", "integer", "", "without: over everything" }, { "keep", "boolean", "false",
          "the dimension stays, with size 1" } },
       returns = { { "number|graft.tensor", "a number, or a tensor without that dimension" } },
       errors = { { bad_dim[1], bad_dim[2], ("x:%s(3)"):format(name) } },
-      example = ("print(math.type(x:%s()), x:%s(2, true).shape[2])  --> float  1"):format(name, name) })
+      example = (about[2] and ("print(x:%s())  --> %s\n"):format(name, about[2]) or 'print(("%.3f"):format(x:std()))  --> '
+         .. '1.871\n')
+         .. ("print(#x:%s(1), x:%s(2, true).rank)  --> 3  2"):format(name, name) })
 end
 
+-- The entry of NAME_, which works in place.
 local function in_place(entry, name)
-   local returned = {}
-   for key, value in pairs(entry) do
-      returned[key] = value
-   end
-   returned.name, returned.returns = "x:" .. name .. "_", itself
-   returned.text = ("As x:%s, in place."):format(name)
-   returned.example = entry.example and entry.example:gsub("x:" .. name .. "%(", "x:" .. name .. "_(")
-   returned.errors, returned.see = nil, { "x:" .. name }
-   return returned
+   return { name = "x:" .. name .. "_", text = ("As x:%s, in place."):format(name), arguments = entry.arguments, returns = itself,
+      errors = entry.errors and { { "shape", "y does not fit into x", ("x:%s_(graft.zeros(5))"):format(name) } },
+      example = entry.example:gsub(":" .. name .. "%(", ":" .. name .. "_("), see = { "x:" .. name } }
 end
 
 local function add_family(entry, name)
@@ -274,27 +272,32 @@ local function add_family(entry, name)
    table.insert(topic.entries, in_place(entry, name))
 end
 
-for name, text in sorted {
-   exp = "e to the power of each element", log = "natural logarithm", sqrt = "square root", abs = "absolute value",
-   neg = "each element with the other sign", sign = "-1, 0 or 1", square = "square", tanh = "hyperbolic tangent",
-   sigmoid = "1 / (1 + exp(-x))", relu = "max(x, 0)", round = "nearest whole number, halves to the even one",
-   floor = "next whole number below", ceil = "next whole number above", sin = "sine, in radians", cos = "cosine, in radians",
+for name, about in sorted {
+   exp = { "e to the power of each element", 0, "1.0" }, log = { "natural logarithm", 1, "0.0" }, sqrt = { "square root", 9,
+      "3.0" },
+   abs = { "absolute value", -2, "2.0" }, neg = { "each element with the other sign", 2, "-2.0" }, sign = { "-1, 0 or 1", -3,
+      "-1.0" },
+   square = { "square", 3, "9.0" }, tanh = { "hyperbolic tangent", 0, "0.0" }, sigmoid = { "1 / (1 + exp(-x))", 0, "0.5" },
+   relu = { "max(x, 0)", -1, "0.0" }, round = { "nearest whole number, halves to the even one", 2.5, "2.0" },
+   floor = { "next whole number below", -1.5, "-2.0" }, ceil = { "next whole number above", 1.2, "2.0" },
+   sin = { "sine, in radians", 0, "0.0" }, cos = { "cosine, in radians", 0, "1.0" },
 } do
-   add_family({ name = "x:" .. name, text = ("Element by element: %s."):format(text), arguments = {}, returns = new,
-      example = ("print(x:%s().rank)  --> 2"):format(name) }, name)
+   add_family({ name = "x:" .. name, text = ("Element by element: %s."):format(about[1]), arguments = {}, returns = new,
+      example = ("print(graft.tensor{ %g }:%s()[1])  --> %s"):format(about[2], name, about[3]) }, name)
 end
 
-for name, text in sorted {
-   add = "x + y", sub = "x - y", mul = "x * y, no product of matrices", div = "x / y", pow = "x ^ y",
-   maximum = "the larger of both", minimum = "the smaller of both", eq = "1 where x equals y, else 0",
-      ne = "1 where they differ, else 0",
-   lt = "1 where x is below y, else 0", le = "1 where x is at most y, else 0", gt = "1 where x is above y, else 0",
-   ge = "1 where x is at least y, else 0",
+for name, about in sorted {
+   add = { "x + y", 1, "3.0" }, sub = { "x - y", 1, "-1.0" }, mul = { "x * y, no product of matrices", 1, "2.0" },
+   div = { "x / y", 1, "0.5" }, pow = { "x ^ y", 3, "9.0" }, maximum = { "the larger of both", 1, "2.0" },
+   minimum = { "the smaller of both", 3, "2.0" }, eq = { "1 where x equals y, else 0", 2, "1.0" },
+   ne = { "1 where they differ, else 0", 2, "0.0" }, lt = { "1 where x is below y, else 0", 1, "1.0" },
+   le = { "1 where x is at most y, else 0", 2, "1.0" }, gt = { "1 where x is above y, else 0", 3, "1.0" },
+   ge = { "1 where x is at least y, else 0", 2, "1.0" },
 } do
-   add_family({ name = "x:" .. name, text = ("Element by element, with broadcasting: %s."):format(text),
+   add_family({ name = "x:" .. name, text = ("Element by element, with broadcasting: %s."):format(about[1]),
       arguments = { { "y", "graft.tensor|number", "required", "of a shape that fits" } }, returns = new,
       errors = { { "shape", "shapes do not fit", ("x:%s(graft.zeros(5))"):format(name) } },
-      example = ("print(x:%s(2).rank)  --> 2"):format(name), see = { "x + y" } }, name)
+      example = ("print(x:%s(2)[1][%d])  --> %s"):format(name, about[2], about[3]), see = { "x + y" } }, name)
 end
 
 return topic
