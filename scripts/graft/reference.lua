@@ -21,6 +21,7 @@
 --              blanks for a tab)
 --   shell      an example for the command line
 --   see        list of names
+--   overloads  list of types of other forms of the call, for the stub alone
 --
 -- Types are written as the Lua language server has them: string, integer, number, boolean, graft.network, string[],
 -- "a"|"b", fun(x: graft.node): graft.node, table<string, integer>. A default is Lua text, "required", or "" where leaving it

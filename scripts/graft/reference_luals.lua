@@ -128,6 +128,9 @@ local function function_of(out, entry, name)
       end
       add("options", options_class(entry) .. (entry.short and "|number" or ""), all, "")
    end
+   for _, overload in ipairs(entry.overloads or {}) do
+      out[#out + 1] = "---@overload " .. overload
+   end
    for _, value in ipairs(entry.returns or {}) do
       out[#out + 1] = ("---@return %s # %s"):format(value[1], line(value[2]))
    end

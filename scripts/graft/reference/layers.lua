@@ -59,10 +59,10 @@ topic.entries = {
          .. "call. graft.nn.check compares the gradient with finite differences.",
       options = {
          { "kind", "string", "required", "its name in files" },
-         { "forward", "fun(x: graft.tensor, p: table, options: table): graft.tensor, any", "required",
+         { "forward", "fun(x: graft.tensor, p: table, options: table): graft.tensor, any?", "required",
             "returns y, and what backward needs; x is [N,C,H,W] or [N,C], p holds the parameters by name" },
          { "backward", "fun(gy: graft.tensor, x: graft.tensor, y: graft.tensor, p: table, saved: any, options: table): "
-            .. "graft.tensor, graft.tensor[]", "", "returns the gradient of x, and a list with those of the parameters; "
+            .. "graft.tensor, graft.tensor[]?", "", "returns the gradient of x, and a list with those of the parameters; "
             .. "without it nothing below can be trained" },
          { "shape", "fun(shape: integer[], options: table): integer[]", "", "shape of the output; without: as the input" },
          { "parameters", "table[]|fun(shape: integer[], options: table): table[]", "", "list of {name =, shape =, init = "

@@ -190,7 +190,8 @@ topic.entries = {
       arguments = { { "x", "graft.tensor", "required", "[N,C,H,W], as net:preprocess and set:batches make it" } },
       options = { { "heads", "boolean", "false", "the auxiliary classifiers as well: the result is then a table {head = "
          .. "logits, [layer] = logits}" } },
-      returns = { { "graft.tensor|table<string, graft.tensor>", "the logits [N,K]: one column a class, before softmax" } },
+      returns = { { "graft.tensor", "the logits [N,K]: one column a class, before softmax" } },
+      overloads = { "fun(self: graft.network, x: graft.tensor, options: { heads: true }): table<string, graft.tensor>" },
       errors = { { "shape", "x has another size than this network reads", "net:forward(graft.zeros(1, 3, 7))" } },
       example = 'local logits = net:forward(net:preprocess("new/a.jpg"))\nprint(#logits:softmax(2)[1])  --> 2',
       see = { "net:predict", "net:features", "net:preprocess" },
@@ -206,7 +207,8 @@ topic.entries = {
       text = "Outputs of layers or stages for a batch, computed by inference.",
       arguments = { { "x", "graft.tensor", "required", "[N,C,H,W]" },
          { "names", "string|string[]", "required", "a layer or stage, or a list of them" } },
-      returns = { { "graft.tensor|table<string, graft.tensor>", "[N,C,H,W] or [N,D]; of a list a table by name" } },
+      returns = { { "graft.tensor", "[N,C,H,W] or [N,D]; of a list a table of them by name" } },
+      overloads = { "fun(self: graft.network, x: graft.tensor, names: string[]): table<string, graft.tensor>" },
       errors = { { "name", "there is no such layer", 'net:features(net:preprocess("new/a.jpg"), "layer9")' } },
       example = 'local x = net:preprocess("new/a.jpg")\nprint(net:features(x, "layer2").rank)  --> 4\n'
          .. 'local maps = net:features(x, { "layer2", "layer4" })\nprint(maps.layer4.shape[1])  --> 1',

@@ -110,7 +110,7 @@ topic.entries = {
       name = "tr:step",
       text = "One step on a batch: forward, loss, backward, optimiser. Nothing has to be set to zero before.",
       arguments = { { "x", "graft.tensor", "required", "[N,C,H,W], as set:batches gives it" },
-         { "y", "graft.tensor|string[]", "required", "targets [N,K], or a class name for each photo" },
+         { "y", "string[]|graft.tensor", "required", "targets [N,K], or a class name for each photo" },
          { "b", "graft.batch", "", "the batch: a loss of one's own receives it" } },
       returns = { { "number", "the loss before the step, the mean over the batch" } },
       errors = { { "shape", "x or y has another shape than the network has", "tr:step(graft.zeros(2, 3), graft.zeros(2, 2))" },
