@@ -7,19 +7,25 @@ is a security bug, whatever it takes.
 
 ## Recipes
 
-A recipe is a program. graft run and graft plan run it in a process of its own, which gives up its rights before it reads the
-first line: it can gain no others (no_new_privs), reach no path but those below (Landlock), and make no system call outside
-a short list (seccomp). What is promised of a recipe that is not trusted:
+A recipe is a program. graft run and graft plan run it in a process of its own that gives its rights up before it reads the
+first byte of the recipe. Three layers each hold by themselves: what the recipe can name in Lua, the paths that Graft opens
+for it, and the rules of the kernel (no_new_privs, Landlock for paths and the network, seccomp for system calls). What is
+promised:
 
-- It reads the data and the weights that you named on the command line, and its own text; no other file of yours.
+- It reads the files and folders that you name on the command line, or add with --read, and no other of yours. A CSV file
+stands for its folder, since the photos in it are named from there.
 - It writes into its run folder and nowhere else.
 - It starts no program, opens no network connection, and sends no signal to other processes.
-- It ends within its limits of memory, time and file size. Reaching one ends the run; no pcall catches it.
-- It has no io, no os beyond a clock, no debug, and no compiled Lua; require knows "graft" alone.
+- It ends within its limits: --max-memory (three quarters of the machine's), --max-time (24 hours) and --max-disk (half of what
+is free). Reaching one ends the run; no pcall goes on after that.
+- It sees a part of Lua: no files but standard output and error, of os only the clock and dates, no debug, no load, no compiled
+Lua; require knows "graft" alone. What it prints cannot steer your terminal.
+
+graft --version says which of the kernel's means this machine offers. Where seccomp cannot be had the recipe is refused; where
+Landlock cannot, paths are kept by Graft's own check alone.
 
 --trust runs a recipe with all of your rights: for files of your own. The prompt, graft -e, scripts on standard input, and the
-module in stock Lua or another program are not confined at all: what you type or embed there is yours. Where the kernel lacks
-one of the three means, Graft says so and refuses, instead of running with less.
+module in stock Lua or another program are not confined at all: what you type or embed there is yours.
 
 ## Weights, models, checkpoints, packs
 
@@ -40,15 +46,15 @@ before a terminal sees them.
 
 ## Limits
 
-A memory limit counts Lua and tensors together, and a limit on time is the clock's, not the processor's. Graft's own, whatever
-the limits: 16 MiB for a recipe's text, 8 dimensions for a tensor. graft.config{ memory = } sets a limit in programs that
-embed Graft; graft run --help lists those of the command line.
+The limit of memory counts Lua, tensors and the program together; that of time is the clock's, not the processor's. Whatever they
+are: 16 MiB for a recipe's text, 8 dimensions for a tensor. graft.config{ memory = } sets a limit in programs that embed
+Graft; graft run --help lists those of the command line.
 
 ## What is not promised
 
 - That weights are good. A well-formed file can hold a network that was trained to err, and frozen weights bring their faults
 along. The digests in recipe.lock tell whether a file is the one that you think it is, not whether it is benign.
-- That a recipe does no harm inside of its limits: it may waste its time, train nonsense, and fill its run folder up to the
+- That a recipe does no harm inside of its limits: it may waste its time, train nonsense, and fill its run folder up to its
 limit. What it writes there is a stranger's: look before you run it.
 - Secrecy between a recipe and the data that you give it: it may copy photos into its run folder.
 - Protection from bugs of the kernel, from side channels of the processor, or of one confined recipe from another that writes
