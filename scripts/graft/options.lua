@@ -309,7 +309,7 @@ function options.rows(declared, common)
    local function add(name, d)
       local default = d.default ~= nil and tostring(d.default) or ""
       local text = (d.help or "") .. (d.choices and "; one of " .. table.concat(d.choices, ", ") or "")
-      rows[#rows + 1] = { flag(name), words[d.type] or "", default, (text:gsub("^; ", "")) }
+      rows[#rows + 1] = { flag(name), d.value or words[d.type] or "", default, (text:gsub("^; ", "")) }
    end
    for _, name in ipairs(strict.keys(declared)) do
       add(name, declared[name])

@@ -323,10 +323,15 @@ local function columns()
    return math.max(40, math.min(core.terminal("stdout") or 100, 120))
 end
 
--- The entries of a name as text for a terminal of `width` columns; nil when there are none.
+local MOST = 3 -- entries that are shown in full
+
+-- The entries of a name as text for a terminal of `width` columns; of many a list; nil when there are none.
 function reference.text(name, width)
    local found, parts = reference.find(name), {}
    width = width or columns()
+   if #found > MOST then
+      return ("%s is a part of several names:\n\n%s\n\nMore on each: graft help NAME"):format(name, reference.list(found, width))
+   end
    for i, entry in ipairs(found) do
       parts[i] = require("graft.reference_text").entry(entry, width)
    end
