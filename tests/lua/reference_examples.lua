@@ -74,9 +74,7 @@ local function run(name, source)
   if not chunk then
     return problem(name, "the example does not compile: %s", message)
   end
-  return xpcall(chunk, function(failure)
-    return core.is_error(failure) and failure or debug.traceback(tostring(failure))
-  end)
+  return pcall(chunk)
 end
 
 io.stdout:setvbuf "full"

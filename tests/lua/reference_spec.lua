@@ -5,10 +5,11 @@ local core = require "graft.core"
 local helpers = require "helpers"
 local reference = require "graft.reference"
 
--- Fails with the whole list, unless it is empty.
+-- Fails with the list, unless it is empty.
 local function none(problems)
   if #problems > 0 then
-    error(table.concat(problems, "\n"), 0)
+    local more = #problems > 40 and ("\n... %d more"):format(#problems - 40) or ""
+    error(table.concat(problems, "\n", 1, math.min(#problems, 40)) .. more, 0)
   end
 end
 
