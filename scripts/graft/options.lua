@@ -302,26 +302,6 @@ local function help_rows(rows, declared, names)
    return rows
 end
 
--- Options as {option, words of its type, default, what it does}: the declared ones, sorted, then these of options.common.
-options.of_runs, options.of_commands = of_runs, of_commands
-function options.rows(declared, common)
-   local rows = {}
-   local function add(name, d)
-      local default = d.default ~= nil and tostring(d.default) or ""
-      local text = (d.help or "") .. (d.choices and "; one of " .. table.concat(d.choices, ", ") or "")
-      rows[#rows + 1] = { flag(name), d.value or words[d.type] or "", default, (text:gsub("^; ", "")) }
-   end
-   for _, name in ipairs(strict.keys(declared)) do
-      add(name, declared[name])
-   end
-   for _, name in ipairs(common) do
-      if not declared[name] then
-         add(name, options.common[name])
-      end
-   end
-   return rows
-end
-
 -- What a recipe says of itself: the first sentence of the comment that it begins with.
 local function about(text)
    local lines = {}
@@ -387,5 +367,8 @@ function options.declare(table_of_options, context)
    context.values, context.paths = values, paths
    return strict.table(values, "opt", optional)
 end
+
+-- What the reference needs to list the options of commands.
+options.listed = { flag = flag, words = words, runs = of_runs, commands = of_commands }
 
 return options

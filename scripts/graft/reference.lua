@@ -264,14 +264,26 @@ function reference.usage(entry)
    end
 end
 
--- The options of a command as {option, words of its type, default, what it does}, its own and then those of all commands.
+-- The options of a command as {option, words of its type, default, what it does}: its own, sorted, then those of all commands.
 function reference.command_options(entry)
-   local options = require "graft.options"
-   local own = entry.command and require("graft.commands." .. entry.command).options
-   if entry.command == "run" or entry.command == "plan" then
-      return options.rows({}, options.of_runs)
+   local options, strict = require "graft.options", require "graft.strict"
+   local of_recipes = entry.command == "run" or entry.command == "plan"
+   local own = entry.command and require("graft.commands." .. entry.command).options or {}
+   local rows, listed = {}, options.listed
+   local function add(name, option)
+      local choices = option.choices and "; one of " .. table.concat(option.choices, ", ") or ""
+      rows[#rows + 1] = { listed.flag(name), option.value or listed.words[option.type] or "",
+         option.default ~= nil and tostring(option.default) or "", (((option.help or "") .. choices):gsub("^; ", "")) }
    end
-   return own and options.rows(own, options.of_commands) or {}
+   for _, name in ipairs(strict.keys(own)) do
+      add(name, own[name])
+   end
+   for _, name in ipairs(of_recipes and listed.runs or next(own) and listed.commands or {}) do
+      if not own[name] then
+         add(name, options.common[name])
+      end
+   end
+   return rows
 end
 
 -- How it is called: "graft.fit(net, data [, {...}]) -> run", "graft.sgd{...} -> optimizer", "run.best".
