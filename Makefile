@@ -95,7 +95,7 @@ FUZZERS := $(FUZZ_SOURCES:tests/fuzz/%.c=$(BUILD)/fuzz/%)
 
 # ---- what people make ----
 
-.PHONY: all tests fuzzers setup test lint sanitize demo bench fuzz docs install clean help
+.PHONY: all tests fuzzers setup test lint sanitize demo bench fuzz install clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -115,6 +115,13 @@ setup: ## installs the Debian packages that are missing
 lint: ## format, warnings, luacheck and the structural rules
 	@CC="$(CC)" sh tests/lint.sh
 
+docs: $(BUILD)/graft ## the reference as a Markdown page, the manual page, and a stub with types for editors, in BUILD/docs
+	@mkdir -p $(BUILD)/docs
+	$(call say,HELP,$(BUILD)/docs/reference.md)$(BUILD)/graft help --markdown >$(BUILD)/docs/reference.md
+	$(call say,HELP,$(BUILD)/docs/graft.1)$(BUILD)/graft help --man >$(BUILD)/docs/graft.1
+	$(call say,HELP,$(BUILD)/docs/graft.lua)$(BUILD)/graft help --luals >$(BUILD)/docs/graft.lua
+.PHONY: docs
+
 sanitize: setup ## every test again with address and undefined-behaviour sanitizers
 	@$(MAKE) --no-print-directory $(PARALLEL) all tests BUILD=build-sanitize OPT="-O2 -g -fno-omit-frame-pointer" \
 		SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined"
@@ -128,12 +135,6 @@ fuzz: ## feeds every reader broken files, every function hostile calls (FUZZ_SEC
 	@$(MAKE) --no-print-directory $(PARALLEL) fuzzers build-fuzz/graft CC=clang BUILD=build-fuzz OPT="-O1 -g" \
 		SANITIZE="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined"
 	@sh tests/fuzz/run $(FUZZ_SECONDS)
-
-docs: $(BUILD)/graft ## the reference as a Markdown page, the manual page, and a stub with types for editors, in BUILD/docs
-	@mkdir -p $(BUILD)/docs
-	$(call say,HELP,$(BUILD)/docs/reference.md)$(BUILD)/graft help --markdown >$(BUILD)/docs/reference.md
-	$(call say,HELP,$(BUILD)/docs/graft.1)$(BUILD)/graft help --man >$(BUILD)/docs/graft.1
-	$(call say,HELP,$(BUILD)/docs/graft.lua)$(BUILD)/graft help --luals >$(BUILD)/docs/graft.lua
 
 install: all ## copies program, module, library and headers below PREFIX (DESTDIR is honoured)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/lua/5.4
