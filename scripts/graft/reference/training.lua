@@ -14,6 +14,43 @@ local bn = { "bn", '"train"|"fixed"', '"train"', '"fixed" keeps the statistics o
 local prefix = { "prefix", '"float32"|"bf16"|"int8"', '"float32"', "how exactly the convolutions of the frozen part are "
    .. "computed; run.float32 tells the accuracy without rounding" }
 
+-- What graft.fit takes; graft.fine_tune takes some of it.
+local of_fit = {
+   { "epochs", "integer", "20", "passes over data.train, at least 1" },
+   { "batch_size", "integer", "32", "photos in a step; of fewer photos all. More photos than there are is an error" },
+   { "optimizer", "graft.optimizer", "graft.sgd{ lr = 0.01, momentum = 0.9 }", "when none is given, it is said aloud" },
+   { "schedule", "graft.schedule", "graft.constant{}", "how the rate changes over all steps of this fit" },
+   augment, loss,
+   { "val", "graft.set|boolean", "true", "another set to validate with, or false for none" },
+   { "monitor", '"val_accuracy"|"val_loss"|"val_f1"|"val_map"', '"val_accuracy"', "what the best epoch is best in" },
+   { "keep", '"best"|"last"', '"best"', "which epoch the network holds afterwards; without validation the last" },
+   { "patience", "integer", "", "ends after so many epochs without a better one; without: never" },
+   { "on_epoch", "fun(row: graft.row): string?", "", 'called after each epoch with its row (run.epochs); "stop" ends the '
+      .. "training. It may not change the network" },
+   clip, bn, stash, prefix,
+   { "cache", 'string|{ pool?: integer, memory?: integer }', '"auto"', 'what is kept of the frozen part: "auto", '
+      .. '"none", "pool:K" (K augmented views of each photo), or a table: graft help cache', {
+      { "pool", "integer", "", "views of each photo, 1 to 1,000" },
+      { "memory", "integer", "", "bytes of memory that it may take; without: a quarter of the machine's, at most 1 "
+         .. "GiB" } } },
+   { "drop_last", "boolean", "false", "leaves out a last batch that is not full" },
+   { "name", "string", "", "of this phase, in progress, report and metrics.csv" },
+   { "out", "string", "", "run folder; without: --out, or runs/NAME-N" },
+   { "resume", "boolean", "false", "goes on where an interrupted run in that folder ended, as --resume does" },
+   { "threads", "integer", "", "threads to compute with; --threads wins; without: one a processor" },
+}
+
+-- The options of graft.fit with these names.
+local function pick(...)
+   local list = {}
+   for _, name in ipairs { ... } do
+      for _, option in ipairs(of_fit) do
+         list[#list + 1] = option[1] == name and option or nil
+      end
+   end
+   return table.unpack(list)
+end
+
 local topic = { name = "training", title = "Training", text = [[
 graft.fit is the whole loop: epochs, validation, checkpoints, progress, and the proof that what is frozen stayed as it was.
 graft.trainer is one step of it, for loops of one's own.
@@ -30,30 +67,7 @@ topic.entries = {
             .. "phases of one run; the optimiser starts afresh in each. Ctrl-C at the prompt stops it in good order, with the "
             .. "best epoch.",
       arguments = { net, { "data", "graft.data", "required", "photos to train on and to validate with" } },
-      options = {
-         { "epochs", "integer", "20", "passes over data.train, at least 1" },
-         { "batch_size", "integer", "32", "photos in a step; of fewer photos all. More photos than there are is an error" },
-         { "optimizer", "graft.optimizer", "graft.sgd{ lr = 0.01, momentum = 0.9 }", "when none is given, it is said aloud" },
-         { "schedule", "graft.schedule", "graft.constant{}", "how the rate changes over all steps of this fit" },
-         augment, loss,
-         { "val", "graft.set|boolean", "true", "another set to validate with, or false for none" },
-         { "monitor", '"val_accuracy"|"val_loss"|"val_f1"|"val_map"', '"val_accuracy"', "what the best epoch is best in" },
-         { "keep", '"best"|"last"', '"best"', "which epoch the network holds afterwards; without validation the last" },
-         { "patience", "integer", "", "ends after so many epochs without a better one; without: never" },
-         { "on_epoch", "fun(row: graft.row): string?", "", 'called after each epoch with its row (run.epochs); "stop" ends the '
-            .. "training. It may not change the network" },
-         clip, bn, stash, prefix,
-         { "cache", 'string|{ pool?: integer, memory?: integer }', '"auto"', 'what is kept of the frozen part: "auto", '
-            .. '"none", "pool:K" (K augmented views of each photo), or a table: graft help cache', {
-            { "pool", "integer", "", "views of each photo, 1 to 1,000" },
-            { "memory", "integer", "", "bytes of memory that it may take; without: a quarter of the machine's, at most 1 "
-               .. "GiB" } } },
-         { "drop_last", "boolean", "false", "leaves out a last batch that is not full" },
-         { "name", "string", "", "of this phase, in progress, report and metrics.csv" },
-         { "out", "string", "", "run folder; without: --out, or runs/NAME-N" },
-         { "resume", "boolean", "false", "goes on where an interrupted run in that folder ended, as --resume does" },
-         { "threads", "integer", "", "threads to compute with; --threads wins; without: one a processor" },
-      },
+      options = of_fit,
       returns = { { "graft.run", "what came of it" } },
       errors = {
          { "name", "the network tells other classes apart than the data has: net:replace_head(data) first",
@@ -77,10 +91,9 @@ topic.entries = {
       arguments = { net, { "data", "graft.data", "required", "photos to train on and to validate with" } },
       options = {
          { "epochs", "integer", "12", "of the second phase" },
-         { "batch_size", "integer", "32", "photos in a step" },
          { "lr", "number", "0.01", "rate of the head" },
          { "augment", augment[2], '"none"', "in the second phase: see augment" },
-         { "out", "string", "", "run folder; without: --out, or runs/NAME-N" },
+         pick("batch_size", "out"),
       },
       returns = { { "graft.run", "of the second phase" } },
       errors = { { "option", "an option is unknown or has a wrong value", "graft.fine_tune(net, d, { lr = 0 })" } },
