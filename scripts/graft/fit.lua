@@ -35,8 +35,8 @@ local function choice(value, allowed, name, who)
       tostring(value)), core.nearest(tostring(value), allowed))
 end
 
-local function check_options(options, who)
-   options = strict.options(options, who, keys)
+-- Fills in what the user left out of `options`, a table of our own, and looks at what its values may be.
+local function check_values(options, who)
    options.epochs = options.epochs or 20
    options.keep = options.keep or "best"
    options.monitor = options.monitor or "val_accuracy"
@@ -91,7 +91,7 @@ function fit.prepare(net, d, options)
    if not data.is(d) then
       core.error("option", ("%s: expected a data set (graft.data.folder), got %s"):format(WHO, type(d)))
    end
-   options = check_options(options, WHO)
+   options = check_values(strict.options(options, WHO, keys), WHO)
    local cache_option = feature_cache.option(options.cache, WHO)
    d = fit.match_classes(net, d, WHO)
    local train = d.train
@@ -641,7 +641,7 @@ function fit.fine_tune(net, d, options)
    if not data.is(d) then
       core.error("option", who .. ": expected a data set (graft.data.folder), got " .. type(d))
    end
-   check_options(phase(options, { epochs = options.epochs }), who) -- before anything is changed
+   check_values(phase(options, { epochs = options.epochs }), who) -- before anything is changed
    prefix.known(options.prefix, handle, who)
    local epochs = options.epochs or 12
    local lr = options.lr or 0.01

@@ -87,13 +87,16 @@ topic.entries = {
       name = "graft.fine_tune",
       text = "The usual two phases: the new head alone for a quarter of the epochs, then everything, with pretrained layers "
          .. "at one tenth of the rate.\n\nThe head is replaced when the classes are others. Statistics of batch norms stay "
-         .. "those of the pretraining, and gradients are clipped at 1.",
+         .. "those of the pretraining, and gradients are clipped at 1. Options beyond those of its own are those of graft.fit, and hold for both phases.",
       arguments = { net, { "data", "graft.data", "required", "photos to train on and to validate with" } },
       options = {
          { "epochs", "integer", "12", "of the second phase" },
          { "lr", "number", "0.01", "rate of the head" },
          { "augment", augment[2], '"none"', "in the second phase: see augment" },
-         pick("batch_size", "out"),
+         { "prefix", prefix[2], prefix[3], "in the first phase, where something is frozen: see graft.fit" },
+         { "clip", "number", "1", "the most that the norm of all gradients together may be; without: 1 in the second phase" },
+         loss, stash, pick("batch_size", "cache", "drop_last", "keep", "monitor", "on_epoch", "out", "patience", "resume",
+            "threads", "val"),
       },
       returns = { { "graft.run", "of the second phase" } },
       errors = { { "option", "an option is unknown or has a wrong value", "graft.fine_tune(net, d, { lr = 0 })" } },
@@ -108,7 +111,8 @@ topic.entries = {
          { "optimizer", "graft.optimizer", "graft.sgd{ lr = 0.01, momentum = 0.9 }", "what takes the steps" },
          { "schedule", "graft.schedule", "graft.constant{}", "over steps; graft.step counts steps here, not epochs" },
          { "steps", "integer", "", "how many steps there will be: the length of the schedule" },
-         loss, clip, bn, stash,
+         loss, clip, bn, stash, prefix,
+         { "data", "graft.data", "", 'the photos that prefix = "int8" takes its ranges from' },
          { "batch_size", "integer", "", "the largest batch, when it is known: memory is then reserved once" },
       },
       returns = { { "graft.trainer", "a trainer" } },
@@ -135,7 +139,7 @@ topic.entries = {
    },
    {
       name = "tr:evaluate",
-      text = "How well the network does on a set now, with the trainer's loss.",
+      text = "How well the network does on a set now, with the trainer's loss, in the precision of its steps (prefix).",
       arguments = { { "set", "graft.set", "required", "such as data.val" } },
       returns = { { "graft.result", "as graft.evaluate gives it" } },
       example = "print(tr:evaluate(d.val).count)  --> 4",
