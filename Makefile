@@ -44,7 +44,7 @@ CFLAGS_ALL = -std=gnu11 $(OPT) -Wall -Wextra -fPIC -pthread -fno-math-errno -fno
 CFLAGS_RUNTIME = $(CFLAGS_ALL) -Iruntime $(PKG_CFLAGS)
 CFLAGS_BINDINGS = $(CFLAGS_ALL) -Iruntime -Ibindings -I. -include bindings/weak.h $(PKG_CFLAGS) $(LUA_CFLAGS)
 CFLAGS_TESTS = $(CFLAGS_ALL) -Iruntime -Itests/c $(PKG_CFLAGS)
-LDFLAGS_ALL = $(SANITIZE) -pthread $(LDFLAGS)
+LDFLAGS_ALL = $(SANITIZE) -pthread -Wl,--build-id=sha1 $(LDFLAGS)
 LIBS = $(PKG_LIBS) -lm
 
 # ---- sources ----

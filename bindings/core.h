@@ -17,6 +17,8 @@
  * core.blas()                         text: the BLAS that is linked and its kernel
  * core.seed([n]) -> n                 sets and gets the seed of every stream of this state (1 at the start)
  * core.fit([n]) -> n                  sets and gets the ordinal of the present fit (0 at the start)
+ * core.draws([n]) -> n                sets and gets the number of random tensors drawn since the seed was set
+ * core.program_build() -> hex|nil     the linker's digest of this program or module: every build has its own
  * core.threads([n]) -> n              sets (0: one a processor) and gets the number of threads
  * core.memory([limit]) -> {live=, peak=, blocks=, limit=, share=}   bytes; `limit` sets one (0 lifts it);
  *                                     share: what one cache may take
@@ -133,7 +135,8 @@
  *   dataset:decoded() -> bytes of decoded photos in memory, the most there may be, their number
  *   dataset:with(train set) -> dataset    the same with another train set
  *   set:count() set:name() set:at(i) -> {file=, class=|classes=}; set:take(positions) -> set; set:dataset() -> dataset
- *   set:targets() -> T [N,K]
+ *   set:targets() -> T [N,K]; set:digest() -> hex of the names and contents of its photos
+ *   dataset:sums() -> text          the digest of each photo's file, as sha256sum writes it; empty for IDX files
  *   set:batches{ net=, batch_size=32, shuffle=, epoch=1, augment=, drop_last=, fit=, seed=, size=, view=, skip=batches left out,
  *                tensors=true } -> iterator, nil, nil, closing value
  *        the iterator gives x [N,C,H,W], y [N,K], b; with tensors=false N, false, b. Columns of y: the network's classes when

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "arguments.h"
+#include "base/digest.h"
 #include "core.h"
 #include "error.h"
 #include "tensor.h"
@@ -192,6 +193,39 @@ static int dataset_classes(lua_State *L) {
     return 1;
 }
 
+/* Adds one line as sha256sum writes it: digest, two blanks, name; a name with a newline or a backslash is
+ * escaped, and the line begins with a backslash. */
+static void add_sum(luaL_Buffer *text, const struct gr_sample *sample) {
+    static const char digits[] = "0123456789abcdef";
+    char hex[sizeof sample->hash * 2];
+    for (size_t i = 0; i < sizeof sample->hash; i++) {
+        hex[2 * i] = digits[sample->hash[i] >> 4];
+        hex[2 * i + 1] = digits[sample->hash[i] & 15];
+    }
+    if (strpbrk(sample->relative, "\n\\"))
+        luaL_addchar(text, '\\');
+    luaL_addlstring(text, hex, sizeof hex);
+    luaL_addstring(text, "  ");
+    for (const char *c = sample->relative; *c; c++) {
+        if (*c == '\n' || *c == '\\')
+            luaL_addchar(text, '\\');
+        luaL_addchar(text, *c == '\n' ? 'n' : *c);
+    }
+    luaL_addchar(text, '\n');
+}
+
+/* data:sums() -> the digest of each photo's file, a line each, in listing order */
+static int dataset_sums(lua_State *L) {
+    const struct gr_dataset *data = check(L, 1, "data:sums")->data;
+    luaL_Buffer text;
+    luaL_buffinit(L, &text);
+    for (int64_t i = 0; i < data->sample_count; i++)
+        if (!data->samples[i].pixels) /* those of IDX files are no files */
+            add_sum(&text, &data->samples[i]);
+    luaL_pushresult(&text);
+    return 1;
+}
+
 /* val held out by hash: its part, and whether nobody asked for it */
 static int dataset_split(lua_State *L) {
     const struct gr_dataset *data = check(L, 1, "data:split")->data;
@@ -347,6 +381,22 @@ static int set_name(lua_State *L) {
     return 1;
 }
 
+/* set:digest() -> SHA-256 of the photos' names and contents, in the set's order */
+static int set_digest(lua_State *L) {
+    const struct gr_set *set = graft_check_set(L, 1, "set:digest")->set;
+    struct gr_digest digest;
+    char hex[65];
+    gr_digest_start(&digest);
+    for (int64_t i = 0; i < set->count; i++) {
+        const struct gr_sample *sample = &set->data->samples[set->samples[i]];
+        gr_digest_add(&digest, sample->relative, strlen(sample->relative) + 1);
+        gr_digest_add(&digest, sample->hash, sizeof sample->hash);
+    }
+    gr_digest_hex(&digest, hex);
+    lua_pushstring(L, hex);
+    return 1;
+}
+
 static int set_dataset(lua_State *L) {
     graft_check_set(L, 1, "set:dataset");
     lua_getiuservalue(L, 1, 1);
@@ -427,6 +477,7 @@ void graft_open_data(lua_State *L) {
         {"size", dataset_size},
         {"multilabel", dataset_multilabel},
         {"digest", dataset_digest},
+        {"sums", dataset_sums},
         {"classes", dataset_classes},
         {"counts", dataset_counts},
         {"skipped", dataset_skipped},
@@ -440,7 +491,8 @@ void graft_open_data(lua_State *L) {
     };
     static const luaL_Reg set_methods[] = {
         {"count", set_count}, {"name", set_name},       {"dataset", set_dataset},       {"at", set_at},
-        {"take", set_take},   {"targets", set_targets}, {"batches", graft_set_batches}, {NULL, NULL},
+        {"take", set_take},   {"targets", set_targets}, {"batches", graft_set_batches}, {"digest", set_digest},
+        {NULL, NULL},
     };
     static const luaL_Reg functions[] = {
         {"data_folder", core_data_folder},

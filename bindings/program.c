@@ -1,7 +1,9 @@
 /* core: state, threads, memory, clocks, the terminal, names and text. */
-#define _GNU_SOURCE /* for the terminal's size */
+#define _GNU_SOURCE /* for the terminal's size, and the notes of an ELF file */
 #include "core.h"
 
+#include <link.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -27,6 +29,15 @@ static int core_seed(lua_State *L) {
         state->draws = 0;
     }
     lua_pushinteger(L, (lua_Integer)state->seed);
+    return 1;
+}
+
+/* core.draws([n]) -> random tensors since the seed was set */
+static int core_draws(lua_State *L) {
+    struct graft_state *state = graft_state(L);
+    if (!lua_isnoneornil(L, 1))
+        state->draws = (uint64_t)graft_integer(L, 1, "core.draws", "their number");
+    lua_pushinteger(L, (lua_Integer)state->draws);
     return 1;
 }
 
@@ -148,6 +159,55 @@ static int core_native(lua_State *L) {
     return 1;
 }
 
+/* The linker's digest of this program or module, as text. */
+struct build {
+    char hex[2 * 32 + 1];
+};
+
+/* Looks for the note NT_GNU_BUILD_ID in one of its segments. */
+static void read_notes(const char *at, size_t size, struct build *out) {
+    ElfW(Nhdr) note;
+    while (size >= sizeof note) {
+        memcpy(&note, at, sizeof note);
+        size_t name = ((size_t)note.n_namesz + 3) & ~(size_t)3, value = ((size_t)note.n_descsz + 3) & ~(size_t)3;
+        if (name > size - sizeof note || value > size - sizeof note - name)
+            return;
+        const unsigned char *bytes = (const unsigned char *)at + sizeof note + name;
+        if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4 && memcmp(at + sizeof note, "GNU", 4) == 0)
+            for (size_t i = 0; i < note.n_descsz && i < 32; i++)
+                snprintf(out->hex + 2 * i, 3, "%02x", bytes[i]);
+        at += sizeof note + name + value;
+        size -= sizeof note + name + value;
+    }
+}
+
+/* Is this the object that we are in? Then its notes are read. */
+static int find_build(struct dl_phdr_info *info, size_t size, void *out) {
+    (void)size;
+    bool ours = false;
+    uintptr_t here = (uintptr_t)core_draws;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+        uintptr_t from = (uintptr_t)info->dlpi_addr + part->p_vaddr;
+        ours = ours || (part->p_type == PT_LOAD && here >= from && here - from < part->p_memsz);
+    }
+    for (int i = 0; ours && i < info->dlpi_phnum; i++)
+        if (info->dlpi_phdr[i].p_type == PT_NOTE)
+            read_notes((const char *)(uintptr_t)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr),
+                       info->dlpi_phdr[i].p_memsz, out);
+    return ours;
+}
+
+/* core.build() -> hex: another one for every other build; nothing when the linker left none */
+static int core_build(lua_State *L) {
+    struct build build = {""};
+    dl_iterate_phdr(find_build, &build);
+    if (!build.hex[0])
+        return 0;
+    lua_pushstring(L, build.hex);
+    return 1;
+}
+
 static int core_blas(lua_State *L) {
     lua_pushstring(L, gr_blas_name());
     return 1;
@@ -257,6 +317,7 @@ static int core_shuffle(lua_State *L) {
 void graft_open_program(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"seed", core_seed},
+        {"draws", core_draws},
         {"fit", core_fit},
         {"threads", core_threads},
         {"memory", core_memory},
@@ -270,6 +331,7 @@ void graft_open_program(lua_State *L) {
         {"terminal", core_terminal},
         {"native", core_native},
         {"blas", core_blas},
+        {"program_build", core_build},
         {"error", core_error},
         {"is_error", graft_core_is_error},
         {"nearest", core_nearest},

@@ -19,11 +19,12 @@ local commands = { -- name, arguments, what it does
    { "inspect", "FILE", "any weights, model, photo, lock, run folder or data folder, explained" },
    { "convert", "IN OUT", "weights between formats" },
    { "bench", "", "how fast this machine trains: times and memory on random photos" },
+   { "verify", "RUNDIR [--data DIR] [--weights FILE]", "replay a run by its lock and compare" },
    { "help", "[TOPIC]", "this text, a command, or a topic" },
 }
 cli.commands = commands -- the reference must explain each of them
 local later = { -- part of Graft, but not of this version
-   probe = true, export = true, verify = true, pack = true, new = true,
+   probe = true, export = true, pack = true, new = true,
 }
 
 function cli.usage()
@@ -67,6 +68,12 @@ local function status_of(failure)
       cli.complain("interrupted")
       return 128 + (core.signal() or 2)
    end
+   if rawget(failure, "differs") and context.for_verify then
+      require("graft.lock").leave(failure.differs)
+      return failure.exit
+   elseif rawget(failure, "differs") and context.json then
+      print(core.json({ differs = core.array(failure.differs) }, 2))
+   end
    local usage_error = rawget(failure, "usage")
    local typed = core.is_error(failure) and context.command and not context.options.what
    cli.complain(usage_error and failure.message or typed and cli.plain(failure) or failure)
@@ -87,6 +94,8 @@ local function common(args)
          .. "you trust")
    end
    context.json, context.resume, context.options_out = given.json, given.resume, given.out
+   context.for_verify = given.for_verify
+   context.locked = given.locked and require("graft.lock").read(given.locked)
    context.quiet = given.quiet or false
    if given.seed then
       core.seed(given.seed)

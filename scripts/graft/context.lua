@@ -15,7 +15,9 @@ local context = {
    data = nil, -- data sets that were opened
    reports = setmetatable({}, { __mode = "k" }), -- network -> what its weights file left missing or unused
    runs = {}, -- what fit returned, in order
-   modes = {}, -- of each fit, for the lock: {fit=, exact=, stash=, prefix=}
+   modes = {}, -- of each fit, for the lock: {fit=, exact=, stash=, prefix=, name=, epochs=, digest=}
+   locked = nil, -- the lock that --locked named
+   listed = setmetatable({}, { __mode = "k" }), -- data set -> run folder that has the digests of its photos
    out = nil, -- run folder, once it exists
 }
 

@@ -2,7 +2,9 @@
 
 local core = require "graft.core"
 local format = require "graft.format"
+local lock = require "graft.lock"
 local strict = require "graft.strict"
+local checkpoints = require "graft.checkpoints"
 local context = require "graft.context"
 local data = require "graft.data"
 local network = require "graft.network"
@@ -156,11 +158,11 @@ end
 -- What `last` says of this fit, beside the tensors.
 local function record_of(job, state)
    return {
-      ["graft.fit"] = core.json {
-         fit = core.fit(), epoch = state.epoch, done = state.stopped or core.null, rows = core.array(state.rows),
-         best = state.best or core.null, digest = options_digest(job), seconds = state.seconds,
-         worse = state.worse, frozen = state.frozen_before,
-      },
+      ["graft.ordinal"] = core.fit(),
+      ["graft.fit"] = core.json(checkpoints.exact {
+         epoch = state.epoch, done = state.stopped, rows = state.rows, best = state.best, digest = options_digest(job),
+         seconds = state.seconds, worse = state.worse, frozen = state.frozen_before, draws = core.draws(),
+      }),
    }
 end
 
@@ -207,13 +209,6 @@ local function checkpoint(job, state, folder, improved)
    state.held.last = job.trainer:hold(record_of(job, state))
 end
 
-local function read_state(path)
-   local weights <close> = core.weights(path)
-   local record = weights:record()
-   local text = record and record["graft.fit"]
-   return text and core.parse_json(text)
-end
-
 local function mismatch(message)
    local _, failure = pcall(core.error, "option", message)
    failure.exit = 3
@@ -222,45 +217,26 @@ end
 
 -- Where an interrupted run stands for this fit: nil, or its saved state and the folder of its files.
 local function find_state(job, folder)
-   for _, path in ipairs { ("%s/fit-%d"):format(folder, core.fit()), folder } do
-      local file = path .. "/last.safetensors"
-      local saved = core.stat(file) and read_state(file)
-      if saved and saved.fit == core.fit() then
-         if saved.digest ~= options_digest(job) then
-            mismatch(("%s: fit %d of %s was made with other options, data or seed; it cannot be resumed with these")
-               :format(WHO, core.fit(), folder))
-         end
-         return saved, path
-      end
+   local path, record = checkpoints.find(folder, core.fit())
+   local text = record and record["graft.fit"]
+   if not text then
+      return nil
    end
-end
-
-local function plain(value)
-   return value ~= core.null and value or nil
+   local saved = checkpoints.restore(core.parse_json(text))
+   if saved.digest ~= options_digest(job) then
+      mismatch(("%s: fit %d of %s was made with other options, data or seed; it cannot be resumed with these")
+         :format(WHO, core.fit(), folder))
+   end
+   return saved, path
 end
 
 local function restore(job, saved, path, state)
-   state.epoch, state.rows, state.best = saved.epoch, saved.rows, plain(saved.best)
-   state.stopped, state.seconds, state.worse = plain(saved.done), saved.seconds, saved.worse
+   state.epoch, state.rows, state.best = saved.epoch, saved.rows, saved.best
+   state.stopped, state.seconds, state.worse = saved.done, saved.seconds, saved.worse
    state.frozen_before = saved.frozen
    job.trainer:restore(path .. "/last.safetensors")
+   core.draws(saved.draws)
    progress.line(("resumed fit %d after epoch %d of %d"):format(core.fit(), state.epoch, job.options.epochs))
-end
-
--- Moves the files of the previous fit into fit-N, so that the run folder's own belong to the last fit.
-local function retire_previous(folder)
-   local file = folder .. "/last.safetensors"
-   local saved = core.stat(file) and read_state(file)
-   if not saved or saved.fit == core.fit() then
-      return
-   end
-   local target = ("%s/fit-%d"):format(folder, saved.fit)
-   core.make_folder(target)
-   for _, name in ipairs { "best.safetensors", "last.safetensors" } do -- `last` says whose files these are
-      if core.stat(folder .. "/" .. name) then
-         core.rename(folder .. "/" .. name, target .. "/" .. name)
-      end
-   end
 end
 
 local function better(job, row, best)
@@ -555,7 +531,7 @@ function fit.fit(net, d, options)
    core.reset_peak()
    context.modes[#context.modes + 1] = modes(job)
    local resuming = context.resume or job.options.resume
-   local folder = run_folder.open(job.options.out, resuming)
+   local folder = run_folder.start(job.options.out, resuming)
    local size = data.handle(job.data, WHO):size()
    if size and size ~= job.handle:input_shape()[2] then
       job.handle:set_size(size) -- the data's size wins, and the model that is saved says so
@@ -580,9 +556,9 @@ function fit.fit(net, d, options)
       restore(job, saved, path, state)
       files = path
    else
-      retire_previous(folder)
-      run_folder.write_lock(folder, (job.handle:digest()), job.options.prefix)
+      checkpoints.retire(folder, core.fit())
    end
+   lock.write(folder)
    if resuming then
       run_folder.trim_metrics(folder, core.fit(), state.epoch)
    end
@@ -600,7 +576,7 @@ function fit.fit(net, d, options)
    local result = make_run(job, state, folder, files)
    context.runs[#context.runs + 1] = result
    core.write(folder .. "/report.txt", run.text(result) .. "\n")
-   run_folder.write_lock(folder, result.digest, job.options.prefix)
+   run_folder.made(folder, job.options.name, state.epoch, result.digest)
    if interrupted and not (context.interactive and core.signal() == 2) then
       progress.line(tostring(result))
       error(interrupted, 0)

@@ -12,14 +12,16 @@ options.common = {
    threads = { type = "integer", min = 1, help = "threads (default: all processors)" },
    out = { type = "folder", help = "run folder (default runs/RECIPE-N)" },
    resume = { type = "boolean", help = "go on with an interrupted run in --out" },
+   locked = { type = "file", help = "a recipe.lock; refuse (exit 3) where recipe, options, seed, weights or data are others" },
    json = { type = "boolean", help = "one JSON document on stdout" },
    quiet = { type = "boolean", help = "no progress" },
    trace = { type = "boolean", help = "tracebacks with errors" },
    help = { type = "boolean" },
    trust = { type = "boolean" },
    sandbox = { type = "boolean" },
+   for_verify = { type = "boolean" }, -- how graft verify starts a replay
 }
-local of_runs = { "out", "resume", "seed", "threads", "json", "quiet", "trace" } -- as help lists them
+local of_runs = { "out", "resume", "locked", "seed", "threads", "json", "quiet", "trace" } -- as help lists them
 local of_commands = { "threads", "json", "quiet", "trace" }
 
 local words = { folder = "DIR", file = "FILE", integer = "N", number = "X", string = "TEXT", choice = "CHOICE" }

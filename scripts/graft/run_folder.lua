@@ -2,6 +2,7 @@
 
 local core = require "graft.core"
 local context = require "graft.context"
+local lock = require "graft.lock"
 local strict = require "graft.strict"
 
 local folder = {}
@@ -37,6 +38,9 @@ function folder.open(wanted, resume)
       end
       path = ("runs/%s-%d"):format(name, (resume or context.resume) and n > 1 and n - 1 or n)
    end
+   if context.resume then
+      lock.check_resumed(path)
+   end
    core.make_folder(path)
    if resume or context.resume then
       sweep(path)
@@ -59,29 +63,35 @@ function folder.path(name)
    return folder.open() .. "/" .. name
 end
 
--- recipe.lock: what a run depends on, as digests and versions.
-function folder.write_lock(path, digest, prefix)
-   local listings = {}
-   for _, handle in ipairs(context.data or {}) do
-      listings[#listings + 1] = { name = handle:name(), sha256 = handle:digest(),
-         train = handle:set("train"):count(), val = handle:set("val"):count(), classes = handle:classes() }
+-- At the start of a training: the run folder, if what it starts from is what the lock of --locked, and of a run that is
+-- resumed, says.
+function folder.start(wanted, resume)
+   lock.check_locked()
+   local path = folder.open(wanted, resume)
+   if context.resume then -- a recipe that resumes by itself knows best which of its options matter
+      lock.check_resumed(path)
    end
-   core.write(path .. "/recipe.lock", core.json({
-      format = 1,
-      graft = core.version,
-      recipe = context.recipe and core.digest(context.recipe.text) or core.null,
-      options = context.options.values and next(context.options.values) and context.options.values or core.null,
-      weights = core.array(context.weights),
-      data = core.array(listings),
-      fits = core.array(context.modes),
-      seed = core.seed(),
-      threads = core.threads(),
-      cpu = core.cpu,
-      blas = core.blas(),
-      jpeg = core.jpeg,
-      prefix = { precision = prefix or "float32", native = core.native(prefix or "float32") }, -- of the last fit
-      digest = digest,
-   }, 2) .. "\n")
+   return path
+end
+
+-- A fit is done: so says the lock. That the whole run is, a recipe's end says.
+function folder.made(path, name, epochs, digest)
+   local entry = context.modes[#context.modes]
+   entry.name, entry.epochs, entry.digest = name, epochs, digest
+   lock.write(path, digest, context.mode ~= "run")
+end
+
+-- The end of a recipe.
+function folder.finish()
+   local entry = context.modes[#context.modes]
+   if not context.out or not entry then
+      return
+   end
+   if entry.loop then -- of graft.trainer, which nobody says the end of
+      entry.digest = not entry.handle:closed() and entry.handle:digest() or core.null
+      entry.handle = nil
+   end
+   lock.write(context.out, entry.digest ~= core.null and entry.digest or nil, true)
 end
 
 -- Takes the rows of a fit away that lie behind its last checkpoint: those epochs are made again.

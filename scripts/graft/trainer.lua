@@ -3,8 +3,10 @@
 local core = require "graft.core"
 local strict = require "graft.strict"
 local format = require "graft.format"
+local checkpoints = require "graft.checkpoints"
 local context = require "graft.context"
 local data = require "graft.data"
+local lock = require "graft.lock"
 local network = require "graft.network"
 local run_folder = require "graft.run_folder"
 local progress = require "graft.progress"
@@ -78,7 +80,7 @@ function trainer.new(net, options)
    if options.prefix ~= "float32" then
       progress.line("frozen part  its convolutions in " .. format.precision(options.prefix))
    end
-   state.fields = trainer.options(options, who)
+   state.fit, state.fields = core.fit(), trainer.options(options, who)
    if not context.planning then
       state.core = core.trainer(handle, state.fields)
    end
@@ -119,30 +121,42 @@ function methods:evaluate(set)
    return trainer.evaluate(state.net, set, { loss = state.fields.loss, prefix = frozen and state.fields.prefix or nil })
 end
 
-local function checkpoint(state)
-   return run_folder.open() .. "/last.safetensors"
+-- The run folder, whose own files are this trainer's from now on.
+local function begin(state)
+   if not state.folder then
+      state.folder = run_folder.start()
+      context.modes[#context.modes + 1] = { fit = state.fit, loop = true, exact = state.handle:exact(),
+         stash = state.fields.stash, prefix = state.fields.prefix, handle = state.handle }
+      if not context.resume or not checkpoints.find(state.folder, state.fit) then
+         checkpoints.retire(state.folder, state.fit)
+      end
+      lock.write(state.folder)
+   end
+   return state.folder
 end
 
 -- for e in tr:epochs(n): from 1, or after --resume from the first unfinished epoch; writes `last` after each.
 function methods:epochs(count)
    strict.check(count, "integer", "trainer:epochs")
    local state = states[self]
-   local first = 1
-   if context.resume and not context.planning and core.stat(checkpoint(state)) then
-      local saved = state.core:restore(checkpoint(state))
+   local first, folder = 1, not context.planning and begin(state)
+   local path = context.resume and folder and checkpoints.find(folder, state.fit)
+   if path then
+      local saved = state.core:restore(path .. "/last.safetensors")
       first = math.tointeger(tonumber(saved["graft.epoch"] or "0")) + 1
       state.best = tonumber(saved["graft.best"])
+      core.draws(math.tointeger(tonumber(saved["graft.draws"] or "0")))
       progress.line(("resumed after epoch %d"):format(first - 1))
    end
-   if context.resume and not context.planning then
-      run_folder.trim_metrics(run_folder.open(), core.fit(), first - 1)
+   if context.resume and folder then
+      run_folder.trim_metrics(folder, state.fit, first - 1)
    end
    state.epochs = count
    local e = first - 1
    return function()
       if e >= first and not context.planning then
-         state.core:save(checkpoint(state), { ["graft.epoch"] = tostring(e),
-            ["graft.best"] = state.best and ("%.17g"):format(state.best) or "" })
+         state.core:save(folder .. "/last.safetensors", { ["graft.ordinal"] = state.fit, ["graft.epoch"] = tostring(e),
+            ["graft.best"] = state.best and ("%.17g"):format(state.best) or "", ["graft.draws"] = tostring(core.draws()) })
       end
       e = e + 1
       state.epoch = e
@@ -165,8 +179,8 @@ function methods:log(row)
       end
    end
    local state = states[self]
-   local folder = run_folder.open()
-   local copy = { fit = core.fit(), lr = state.core:lr() }
+   local folder = begin(state)
+   local copy = { fit = state.fit, lr = state.core:lr() }
    for key, value in next, row do
       copy[key] = value
    end

@@ -6,6 +6,7 @@ local context = require "graft.context"
 local options = require "graft.options"
 local recipe = require "graft.recipe"
 local run = require "graft.run"
+local run_folder = require "graft.run_folder"
 
 local command = {}
 
@@ -47,6 +48,7 @@ function command.main(args, given)
    local chunk = recipe.load(name, rest, given.help)
    chunk()
    recipe.check_options()
+   run_folder.finish()
    if context.json then
       io.stdout:write(core.json(document(core.clock() - started), 2), "\n")
    end

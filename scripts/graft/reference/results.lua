@@ -157,8 +157,8 @@ topic.entries = {
       see = { "net:exact" } },
    { name = "run.stash", type = '"none"|"bf16"', text = "How activations waited for the backward pass.",
       example = "print(run.stash)  --> none" },
-   { name = "run.stashed", type = "integer?", text = 'With stash = "bf16": how many activations were kept so. 0 without a stash, and where it would '
-      .. "have saved no memory, as in shallow networks.",
+   { name = "run.stashed", type = "integer?", text = 'With stash = "bf16": how many activations were kept so. 0 without '
+      .. "a stash, and where it would have saved no memory, as in shallow networks.",
       example = "print(run.stashed)  --> 0" },
    { name = "run.prefix", type = '"float32"|"bf16"|"int8"', text = "How exactly the convolutions of the frozen part were "
       .. "computed.",
