@@ -472,26 +472,24 @@ static int set_targets(lua_State *L) {
 
 void graft_open_data(lua_State *L) {
     static const luaL_Reg dataset_methods[] = {
-        {"name", dataset_name},
-        {"path", dataset_path},
-        {"size", dataset_size},
-        {"multilabel", dataset_multilabel},
-        {"digest", dataset_digest},
-        {"sums", dataset_sums},
-        {"classes", dataset_classes},
-        {"counts", dataset_counts},
-        {"skipped", dataset_skipped},
-        {"split", dataset_split},
-        {"decoded", dataset_decoded},
-        {"duplicates", dataset_duplicates},
-        {"set", dataset_set},
-        {"with", dataset_with},
-        {"close", dataset_close},
-        {NULL, NULL},
+        {"name", dataset_name},       {"path", dataset_path},
+        {"size", dataset_size},       {"multilabel", dataset_multilabel},
+        {"digest", dataset_digest},   {"sums", dataset_sums},
+        {"classes", dataset_classes}, {"counts", dataset_counts},
+        {"skipped", dataset_skipped}, {"split", dataset_split},
+        {"decoded", dataset_decoded}, {"duplicates", dataset_duplicates},
+        {"set", dataset_set},         {"with", dataset_with},
+        {"close", dataset_close},     {NULL, NULL},
     };
     static const luaL_Reg set_methods[] = {
-        {"count", set_count}, {"name", set_name},       {"dataset", set_dataset},       {"at", set_at},
-        {"take", set_take},   {"targets", set_targets}, {"batches", graft_set_batches}, {"digest", set_digest},
+        {"count", set_count},
+        {"name", set_name},
+        {"dataset", set_dataset},
+        {"at", set_at},
+        {"take", set_take},
+        {"targets", set_targets},
+        {"batches", graft_set_batches},
+        {"digest", set_digest},
         {NULL, NULL},
     };
     static const luaL_Reg functions[] = {

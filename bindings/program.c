@@ -169,7 +169,8 @@ static void read_notes(const char *at, size_t size, struct build *out) {
     ElfW(Nhdr) note;
     while (size >= sizeof note) {
         memcpy(&note, at, sizeof note);
-        size_t name = ((size_t)note.n_namesz + 3) & ~(size_t)3, value = ((size_t)note.n_descsz + 3) & ~(size_t)3;
+        size_t name = ((size_t)note.n_namesz + 3) & ~(size_t)3,
+               value = ((size_t)note.n_descsz + 3) & ~(size_t)3;
         if (name > size - sizeof note || value > size - sizeof note - name)
             return;
         const unsigned char *bytes = (const unsigned char *)at + sizeof note + name;

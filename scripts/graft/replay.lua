@@ -17,7 +17,8 @@ function replay.tolerance_text()
    return ("losses within %g %%, accuracies within %g or two photos"):format(100 * replay.tolerance.loss, replay.tolerance.share)
 end
 
-local function cells_of(line)
+-- The cells of a line of CSV.
+function replay.cells(line)
    local cells, at = {}, 1
    repeat
       local cell, stop = line:match('^"(.-)"()%f[,\0]', at) -- a quote inside is written twice
@@ -35,7 +36,7 @@ function replay.metrics(path)
    local rows, columns = {}, nil
    if core.stat(path) then
       for line in core.read(path, MAX_CSV):gmatch("[^\n]+") do
-         local cells = cells_of(line)
+         local cells = replay.cells(line)
          if not columns then
             columns = cells
          else
