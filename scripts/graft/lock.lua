@@ -45,7 +45,7 @@ local function listing(handle, number)
    return { name = handle:name(), sha256 = handle:digest(), classes = handle:classes(),
       train = train:count(), val = val:count(), test = test:count(),
       split = { held_out = tonumber(("%.6g"):format(held)), train = train:digest(), val = val:digest(), test = test:digest() },
-      photos = number == 1 and "data.sha256" or ("data-%d.sha256"):format(number), path = handle:path() }
+      photos = number == 1 and "data.sha256" or ("data-%d.sha256"):format(number) }
 end
 
 local listings = setmetatable({}, { __mode = "k" }) -- data set -> its entry
@@ -56,7 +56,7 @@ local function data_now()
       listings[handle] = listings[handle] or listing(handle, i)
       all[i] = listings[handle]
       for j = 1, i - 1 do -- the same photos split in another way are listed once
-         if all[j].sha256 == all[i].sha256 and all[j].path == all[i].path then
+         if all[j].sha256 == all[i].sha256 and context.data[j]:path() == handle:path() then
             all[i].photos = all[j].photos
             break
          end
@@ -162,6 +162,18 @@ local function check_entries(path, key, list)
          end
       end
    end
+end
+
+-- The files that reading a lock needs: itself and the digests of photos beside it.
+function lock.files(path)
+   local files, folder = { path }, path:match("^(.*)/[^/]*$") or "."
+   local stat = core.stat(folder)
+   for _, name in ipairs(stat and stat.kind == "folder" and core.list(folder) or {}) do
+      if name:find("^data[%w%-]*%.sha256$") then
+         files[#files + 1] = folder .. "/" .. name
+      end
+   end
+   return files
 end
 
 -- The lock in a file, checked; fields that are null or absent are nil. `sums` holds the texts of data.sha256 and so on.

@@ -549,7 +549,7 @@ function network.load(path, options)
    if options.exact then
       handle:set_exact(true)
    end
-   if context.command == nil or context.mode == "run" then -- for the lock
+   if context.command == nil or context.command == "run" then -- for the lock
       table.insert(context.weights, { file = path:match("[^/]+$"), sha256 = sha256 })
    end
    context.reports[handle] = report

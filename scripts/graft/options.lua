@@ -92,6 +92,11 @@ local converters = { integer = to_number, number = to_number, boolean = to_boole
       return text
    end }
 
+-- Turns the text of a value into the declared type.
+local function convert(text, declared, name)
+   return converters[declared.type](text, declared, name)
+end
+
 -- "--no-flag" for the boolean `flag`: its name, else nil.
 local function negated(key, types)
    local name = key:match("^no_(.+)$")
@@ -133,7 +138,7 @@ function options.read(args, types, who, take)
          rest[#rest + 1] = arg
       elseif types[key] then
          value, i = value_of(args, i, types[key], key, value)
-         values[key] = converters[types[key].type](value, types[key], key)
+         values[key] = convert(value, types[key], key)
       elseif negated(key, types) then
          if value then
             options.usage(("--%s takes no value"):format(name))

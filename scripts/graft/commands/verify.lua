@@ -82,11 +82,14 @@ local function add_option(words, name, value)
    if not name:match("^%a[%w_]*$") or text:find("\0", 1, true) or options.common[name] then
       fail("the lock has an option %q that no recipe can have", core.printable(name))
    end
-   words[#words + 1] = ("--%s=%s"):format(name:gsub("_", "-"), text)
+   words[#words + 1] = ("--%s=%s"):format((name:gsub("_", "-")), text)
 end
 
+-- Options of graft run that say what a recipe may do: they are passed on.
+local of_guests = { "trust", "read", "max_memory", "max_time", "max_disk" }
+
 -- The words of `graft run` that make the replay.
-local function words_of(folder, was, given, out)
+local function words_of(folder, was, given, out, common)
    local threads = context.threads_are_fixed and core.threads() or math.tointeger(was.threads or 0) or 0
    local words = { "--out=" .. out, "--for-verify", "--seed=" .. lock.text(was.seed or 1) }
    words[#words + 1] = threads > 0 and "--threads=" .. threads or nil
@@ -100,6 +103,11 @@ local function words_of(folder, was, given, out)
    for name, value in pairs(given) do
       if name ~= "replay_anyway" then
          add_option(words, name, value)
+      end
+   end
+   for _, name in ipairs(of_guests) do
+      if common[name] then
+         words[#words + 1] = common[name] == true and "--" .. name or ("--%s=%s"):format((name:gsub("_", "-")), common[name])
       end
    end
    table.sort(words)
@@ -150,7 +158,7 @@ local function compare(folder, was, out, seconds)
    return result.same and 0 or 3
 end
 
-function command.main(args)
+function command.main(args, common)
    if context.seed_is_fixed or context.resume or context.locked then
       options.usage("graft verify takes seed and lock from the run: no --seed, --locked or --resume")
    end
@@ -164,7 +172,7 @@ function command.main(args)
    end })
    local out = kept or base .. "/run"
    local started = core.clock()
-   local _, status = core.child(words_of(folder, was, given, out))
+   local _, status = core.child(words_of(folder, was, given, out, common))
    progress.clear()
    if status == 3 then
       return refused(folder, out)
