@@ -128,8 +128,9 @@ function cache.text(job, choice)
       notes[1] = ("%s: in %s no view comes twice, so none is kept"):format(choice.mode, format.plural(epochs, "epoch"))
    end
    if choice.bytes > 0 then
-      notes[#notes + 1] = ("output of %s, %s = %s in %s"):format(table.concat(choice.layers, ", "), rows_text(job, choice),
-         format.bytes(choice.bytes), choice.where == "file" and ("a file of the run folder (more than the %s of memory that "
+      notes[#notes + 1] = ("output of %s, %s x %s = %s in %s"):format(table.concat(choice.layers, ", "),
+         rows_text(job, choice), format.bytes(choice.bytes // choice.photos), format.bytes(choice.bytes),
+         choice.where == "file" and ("a file of the run folder (more than the %s of memory that "
          .. "the cache may take)"):format(format.bytes(choice.budget)) or "memory")
    end
    if choice.train then

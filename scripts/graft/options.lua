@@ -21,6 +21,7 @@ options.common = {
    sandbox = { type = "boolean" },
    for_verify = { type = "boolean" }, -- how graft verify starts a replay
 }
+options.of_plan = { layers = { type = "boolean", help = "every layer, not stages" } } -- no recipe can have these
 local of_runs = { "out", "resume", "locked", "seed", "threads", "json", "quiet", "trace" } -- as help lists them
 local of_commands = { "threads", "json", "quiet", "trace" }
 
@@ -262,7 +263,7 @@ local function declare(name, value)
    if type(name) ~= "string" or not name:match("^%a[%w_]*$") then
       core.error("option", ("graft.options: %q is not a name for an option (letters, digits, _): name = default, or "
          .. "name = { type = ... }"):format(tostring(name)))
-   elseif options.common[name] then
+   elseif options.common[name] or options.of_plan[name] then
       core.error("option", ("graft.options: --%s belongs to graft itself; choose another name"):format(name))
    end
    if type(value) == "number" then
@@ -328,7 +329,8 @@ function options.recipe_help(what, who, declared, text)
    local rows = help_rows({}, declared or {}, strict.keys(declared or {}))
    return ("usage: graft %s %s [OPTIONS]\n\n%s%s\n%s"):format(what, who, about(text),
       declared and next(declared) and "options of this recipe, then of every recipe" or "options of every recipe",
-      format.columns(help_rows(rows, options.common, of_runs), "ll", "  "))
+      format.columns(help_rows(what == "plan" and help_rows(rows, options.of_plan, { "layers" }) or rows,
+         options.common, of_runs), "ll", "  "))
 end
 
 -- The options of a command that runs no recipe.

@@ -10,13 +10,14 @@ local plan_memory = require "graft.plan_memory"
 
 local plan = {}
 
--- Timed batches: one to warm up, then up to `TIMED`.
+-- Timed batches: one to warm up, then up to `TIMED`, or as many as `ENOUGH` seconds take.
 local TIMED = 3
+local ENOUGH = 4
 
--- The first photos of a set, two batches of them, as a set.
-local function sample(job, set)
+-- The first photos of a set, so many batches of them, as a set.
+local function sample(job, set, batches)
    local positions = {}
-   for i = 1, math.min(#set, 2 * job.batch_size) do
+   for i = 1, math.min(#set, batches * job.batch_size) do
       positions[i] = i
    end
    return data.handle(set, "graft.plan"):take(positions)
@@ -34,26 +35,34 @@ local function with_clone(job, f)
    local fields = trainer.options(choices, "graft.plan", job.steps_per_epoch)
    fields.at_once = true -- as graft.fit does
    local tr = core.trainer(clone, fields)
-   local results = table.pack(f(clone, tr))
-   tr:close()
-   clone:close()
-   return table.unpack(results, 1, results.n)
+   local draws = core.draws() -- a loss written in Lua may draw random numbers
+   local guard <close> = setmetatable({}, { __close = function() -- luacheck: ignore 211
+      core.draws(draws)
+      tr:close()
+      clone:close()
+   end })
+   return f(clone, tr)
 end
 
--- Seconds a step takes over batches of this set, and how many were timed.
+-- Seconds a step takes over batches of this set, and how many were timed. Rows of features are gone through several times.
 local function time_batches(job, clone, tr, set, features, view)
-   local done, started, first = 0, nil, core.clock()
-   for _, _, b in set:batches { net = clone, batch_size = job.batch_size, shuffle = true, epoch = 1, features = features,
-      tensors = false, fit = core.fit(), seed = core.seed(), view = view,
-      augment = not features and data.augment(job.options.augment, "graft.plan") or nil } do
-      tr:step_batch(b)
-      if started then
-         done = done + 1
-      else
-         started = core.clock()
-      end
-      if done == TIMED then
-         break
+   local done, started, first, passes = 0, nil, core.clock(), features and TIMED + 1 or 1
+   local function is_enough()
+      return done == TIMED or done > 0 and core.clock() - first > ENOUGH
+   end
+   for pass = 1, passes do
+      for _, _, b in set:batches { net = clone, batch_size = job.batch_size, shuffle = true, epoch = pass, features = features,
+         tensors = false, fit = core.fit(), seed = core.seed(), view = view,
+         augment = not features and data.augment(job.options.augment, "graft.plan") or nil } do
+         tr:step_batch(b)
+         if started then
+            done = done + 1
+         else
+            started = core.clock()
+         end
+         if is_enough() then
+            return (core.clock() - started) / done, done
+         end
       end
    end
    if done == 0 then -- a single batch: its first time has to do
@@ -76,7 +85,7 @@ local function time_validation(job, clone, cache)
    if not job.val then
       return 0, 0
    end
-   local set, features, once = sample(job, job.val), nil, 0
+   local set, features, once = sample(job, job.val, 2), nil, 0
    if cache.val then
       features, once = time_features(job, clone, set, 0)
    end
@@ -94,7 +103,7 @@ end
 local function time_training(job, cache)
    return with_clone(job, function(clone, tr)
       local once_val, val = time_validation(job, clone, cache)
-      local set = sample(job, job.train)
+      local set = sample(job, job.train, cache.train and 2 or TIMED + 1)
       if not cache.train then
          tr:calibrate(set)
          local step, timed = time_batches(job, clone, tr, set, nil, feature_cache.view(cache, 1))
@@ -173,9 +182,22 @@ local function group(rows, stages, lr)
    return groups
 end
 
+-- One row a layer.
+local function each(rows, lr)
+   local all = {}
+   for i, row in ipairs(rows) do
+      local learns = row.parameters > 0
+      all[i] = { name = row.name, shape = row.shape, parameters = row.parameters, source = learns and row.source or nil,
+         state = learns and (row.trainable and "trained" or "frozen") or nil, norm = row.batch_norm,
+         lr = learns and row.trainable and format.rate(lr * row.lr_scale) or nil, kernels = { [row.kernel] = true },
+         cached = row.cached and (row.cut and "here" or "|") or nil }
+   end
+   return all
+end
+
 local function layer_table(rows, stages, lr)
    local lines = { { "layer", "output", "parameters", "weights from", "state", "lr", "batch norm", "kernel", "cached" } }
-   for _, g in ipairs(group(rows, stages, lr)) do
+   for _, g in ipairs(context.every_layer and each(rows, lr) or group(rows, stages, lr)) do
       lines[#lines + 1] = { g.name, format.shape(g.shape), format.count(g.parameters), g.source or "-", g.state or "-",
          g.lr or "-", g.norm or "-", joined(g.kernels), g.cached or "" }
    end
@@ -212,13 +234,26 @@ local function kernels_line(document)
       table.concat(parts, "; ")) or nil
 end
 
+-- "fc.weight (the old head, 1000 classes)", "fc.bias (the old head, 1000 classes)": the note once, after the last of them.
+local function noted_once(list)
+   local names = {}
+   for i, text in ipairs(list) do
+      local name, note = text:match("^(%S+) (%(.*%))$")
+      local following = list[i + 1] and list[i + 1]:match("^%S+ (%(.*%))$")
+      names[i] = note and note == following and name or text
+   end
+   return names
+end
+
+local MOST_NAMES = 6
+
 local function weights_line(report)
    local function names(list)
       if #list == 0 then
          return "none"
       end
-      local text = table.concat(list, ", ", 1, math.min(#list, 6))
-      return #list > 6 and ("%s and %d more"):format(text, #list - 6) or text
+      local text = core.printable(table.concat(noted_once(list), ", ", 1, math.min(#list, MOST_NAMES)))
+      return #list > MOST_NAMES and ("%s and %d more (--json has all)"):format(text, #list - MOST_NAMES) or text
    end
    return ("missing: %s.  unused: %s"):format(names(report.missing), names(report.unused))
 end
@@ -269,6 +304,7 @@ local function describe(job)
       decoded_photos = decoded,
       seconds_per_epoch = epoch,
       seconds_once = once,
+      seconds = once + epoch * job.options.epochs,
       cache = { mode = cache.mode, layers = cache.layers, bytes = cache.bytes, photos = cache.photos,
          where = cache.where or "nowhere", text = feature_cache.text(job, cache) },
       missing = core.array(report.missing),
@@ -303,9 +339,10 @@ end
 
 local function time_line(job, document, timed)
    local once, epochs = document.seconds_once, job.options.epochs
-   local each = document.seconds_per_epoch
-   return ("about %s: %s%d epochs of %s   (from %s)"):format(format.seconds(once + each * epochs),
-      once > 0 and ("the frozen part %s, then "):format(format.seconds(once)) or "", epochs, format.seconds(each),
+   local epoch = document.seconds_per_epoch
+   return ("about %s: %s%s of %s   (from %s)"):format(format.seconds(document.seconds),
+      once > 0 and ("%s through the frozen part %s, then "):format(format.plural(document.cache.photos, "photo"),
+         format.seconds(once)) or "", format.plural(epochs, "epoch"), format.seconds(epoch),
       format.plural(timed, "timed batch", "timed batches"))
 end
 
@@ -313,8 +350,9 @@ local function text_of(job, document, timed, number)
    local o = job.options
    local augment = type(o.augment) == "string" and o.augment ~= "none" and o.augment .. " augmentation"
       or (type(o.augment) == "table" and "own augmentation") or "no augmentation"
-   local head = ("phase %d%s   %d epochs of %s, batch %d, %s, %s; %s; seed %d, %s"):format(number,
-      o.name and (' "%s"'):format(o.name) or "", o.epochs, format.plural(job.steps_per_epoch, "step"), job.batch_size,
+   local head = ("phase %d%s   %s of %s, batch %d, %s, %s; %s; seed %d, %s"):format(number,
+      o.name and (' "%s"'):format(core.printable(o.name)) or "", format.plural(o.epochs, "epoch"),
+      format.plural(job.steps_per_epoch, "step"), job.batch_size,
       tostring(o.optimizer), tostring(o.schedule or "constant"), augment, core.seed(),
       format.plural(core.threads(), "thread"))
    local rows = {
@@ -344,6 +382,7 @@ end
 local function planned_run(job)
    local known = { name = job.options.name, epochs_wanted = job.options.epochs, state = {}, out = context.options_out }
    return setmetatable({}, {
+      planned = true,
       __name = "graft.run",
       __tostring = function()
          return "(planned, not trained)"
@@ -363,9 +402,70 @@ function plan.phase(job)
    context.phases = context.phases or {}
    table.insert(context.phases, document)
    if not context.json then
-      print(text_of(job, document, timed, #context.phases))
+      print((#context.phases > 1 and "\n" or "") .. text_of(job, document, timed, #context.phases))
    end
    return planned_run(job)
+end
+
+-- What graft.trainer does while a recipe is planned: the layers are known, batches and epochs are the recipe's own.
+function plan.loop(handle, options)
+   local optimizer = options.optimizer or require("graft.descriptions").optimizer.sgd { lr = 0.01, momentum = 0.9 }
+   local batch_size = options.batch_size or 32
+   local compiled = handle:plan { input = handle:input_shape(), capacity = batch_size, training = true, stash = options.stash }
+   local report = context.reports[handle] or { missing = {}, unused = {} }
+   local document = { layers = core.array(compiled.rows), parameters = handle:parameters(),
+      trainable_parameters = handle:parameters(true), exact = handle:exact(), missing = core.array(report.missing),
+      unused = core.array(report.unused), planned_memory = core.null, seconds_per_epoch = core.null, name = core.null }
+   context.phases = context.phases or {}
+   table.insert(context.phases, document)
+   if not context.json then
+      print(("%sphase %d   a loop of its own, %s, %s; seed %d, %s"):format(#context.phases > 1 and "\n" or "", #context.phases,
+         tostring(optimizer), tostring(options.schedule or "constant"), core.seed(), format.plural(core.threads(), "thread")))
+      print(layer_table(document.layers, stage_of_layers(handle), optimizer.lr))
+      print(format.columns {
+         { "trained", format.share(document.trainable_parameters, document.parameters) },
+         { "weights", weights_line(document) },
+         { "kernels", kernels_line(document) or "one for each kind of layer" },
+         { "memory", ("a step on %d photos computes in %s, beside the weights"):format(batch_size,
+            format.bytes(compiled.memory)) },
+         { "time", "not known before: the recipe makes the batches itself" } })
+   end
+end
+
+-- What all phases of a recipe come to; nil where there is but one.
+function plan.total(phases)
+   local seconds, memory, known = 0, 0, 0
+   for _, phase in ipairs(phases) do
+      if phase.seconds then -- a fit's
+         seconds, memory, known = seconds + phase.seconds, math.max(memory, phase.planned_memory), known + 1
+      end
+   end
+   return known > 1 and ("\n%s together: about %s, %s at the most"):format(format.plural(known, "phase"),
+      format.seconds(seconds), format.bytes(memory)) or nil
+end
+
+-- The one document of `graft plan --json`: the last phase's keys, and all phases.
+function plan.document(phases)
+   for _, phase in ipairs(phases) do
+      for _, row in ipairs(phase.layers) do -- every row has every key
+         for _, key in ipairs { "lr_scale", "batch_norm", "source", "candidates", "stash" } do
+            row[key] = row[key] == nil and core.null or row[key]
+         end
+      end
+   end
+   local document = {}
+   for key, value in pairs(phases[#phases] or { layers = core.array {} }) do
+      document[key] = value
+   end
+   document.phases = core.array(phases)
+   document.options, document.seed, document.threads = context.options.values or core.null, core.seed(), core.threads()
+   return document
+end
+
+-- Is this what fit returns while a recipe is planned?
+function plan.is_planned(value)
+   local meta = type(value) == "table" and getmetatable(value)
+   return type(meta) == "table" and meta.planned == true
 end
 
 -- graft.plan(net, data, options): prints as `graft plan` does; options as of fit.

@@ -58,8 +58,14 @@ local function environment()
       env[key] = value
    end
    env._G = env
-   if context.json then -- stdout holds one JSON document and nothing else
-      env.print = print_to_stderr
+   local out = context.json and print_to_stderr or print -- with --json, stdout holds one document and nothing else
+   env.print = out
+   if context.planning then -- print(graft.fit(...)) has nothing to print
+      env.print = function(...)
+         if select("#", ...) ~= 1 or not require("graft.plan").is_planned((...)) then
+            out(...)
+         end
+      end
    end
    return setmetatable(env, {
       __index = function(self, key)

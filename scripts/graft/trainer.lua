@@ -81,7 +81,9 @@ function trainer.new(net, options)
       progress.line("frozen part  its convolutions in " .. format.precision(options.prefix))
    end
    state.fit, state.fields = core.fit(), trainer.options(options, who)
-   if not context.planning then
+   if context.planning then
+      require("graft.plan").loop(handle, options)
+   else
       state.core = core.trainer(handle, state.fields)
    end
    local tr = setmetatable({}, Trainer)

@@ -265,6 +265,57 @@ describe("graft plan", function()
     assert.is_true(plan.planned_memory > 0)
     assert.equal(2, #plan.unused)
   end)
+  it("has all phases as JSON, the last one's keys at the top, and sums them up in words", function()
+    local words = { "plan", "fine_tune", "--data", photos, "--weights", weights, "--head-epochs", "2", "--epochs", "3" }
+    local plan = helpers.json(words)
+    assert.equal(2, #plan.phases)
+    local keys = { "layers", "parameters", "trainable_parameters", "planned_memory", "seconds_per_epoch", "missing", "unused",
+      "name", "epochs", "cache", "seconds" }
+    for i, phase in ipairs(plan.phases) do
+      helpers.has_keys(phase, keys, "a phase")
+      assert.same({ ({ "head", "all" })[i], i + 1 }, { phase.name, phase.epochs })
+      assert.near(phase.seconds_once + phase.epochs * phase.seconds_per_epoch, phase.seconds, 1e-9)
+    end
+    assert.is_true(plan.phases[1].trainable_parameters < plan.phases[2].trainable_parameters)
+    assert.is_true(plan.phases[1].layers[1].cached)
+    assert.is_false(plan.phases[2].layers[1].cached)
+    helpers.has_keys(plan, keys, "plan --json")
+    assert.same({ "all", 3, 2, 1 }, { plan.name, plan.options.epochs, plan.options.head_epochs, plan.seed })
+    local text = helpers.done(words).out
+    assert.matches("\n2 phases together: about [%d.]+ %a+, [%d.]+ %a+ at the most\n", text)
+    assert.falsy(text:find "planned, not trained")
+    assert.contains("unused: fc.weight, fc.bias (the old head, 5 classes)", text)
+  end)
+  it("shows every layer with --layers", function()
+    local words = { "plan", "head_only", "--data", photos, "--weights", weights }
+    local stages = helpers.done(words).out
+    words[#words + 1] = "--layers"
+    local text = helpers.done(words).out
+    assert.falsy(stages:find "layer3%.shortcut")
+    assert.matches("\n  layer3%.shortcut +%[16,4,4%] +208 +mini%.safetensors +frozen +%- +%- +%a+ +|\n", text)
+    assert.matches("\n  layer4%.bn +%[16,4,4%] +32 +mini%.safetensors +frozen +%- +fixed +%(folded%) +|\n", text)
+    assert.matches("\n  global_avg_pool_1 +%[16%] +0 +%- +%- +%- +%- +global_avg_pool +here\n", text)
+    assert.matches("\n  fc +%[3%] +51 +new, random +trained +0%.01 +%- +linear\n", text)
+  end)
+  it("shows what a loop of one's own trains, and where the plan ends", function()
+    local recipe = helpers.recipe(([[
+      local graft = require "graft"
+      local d = graft.data.folder(%q)
+      local net = graft.load(%q):replace_head(d):freeze "body"
+      local tr = graft.trainer(net, { optimizer = graft.adamw { lr = 0.002 } })
+      for e in tr:epochs(2) do
+        for x, y in d.train:batches { net = net, batch_size = 6 } do tr:step(x, y) end
+      end
+    ]]):format(photos, weights))
+    local text = helpers.done({ "plan", recipe }).out
+    assert.contains("phase 1   a loop of its own, adamw lr 0.002", text)
+    assert.matches("\n  fc +%[3%] +51 +new, random +trained +0%.002 ", text)
+    assert.contains("The recipe reads trainer:step next", text)
+    assert.contains("Nothing was trained or written.", text)
+    local plan = helpers.json { "plan", recipe }
+    assert.equal(51, plan.trainable_parameters)
+    assert.equal(core.null, plan.seconds_per_epoch)
+  end)
   it("ends with a word where the recipe reads what only training can tell", function()
     local recipe = helpers.recipe [[
       local graft = require "graft"

@@ -149,7 +149,7 @@ end)
 describe("a bad declaration", function()
   it("is an error with the recipe's line", function()
     for _, case in ipairs {
-      { "count = { type = 'integr' }", 'type must be one of boolean, choice, file, folder, integer, number, string; nearest: "integer"' },
+      { "count = { type = 'integr' }", 'one of boolean, choice, file, folder, integer, number, string; nearest: "integer"' },
       { "count = { help = 'x' }", "type must be one of" },
       { "count = { type = 'integer', defualt = 3 }", 'nearest: "default"' },
       { "count = { type = 'integer', default = 'three' }", "default: expected integer" },
@@ -168,6 +168,7 @@ describe("a bad declaration", function()
       { "data = { type = 'folder', default = 3 }", "default: expected string" },
       { "f = print", "expected a default or {type=, help=, default=}, got a function" },
       { "seed = 3", "--seed belongs to graft itself" },
+      { "layers = 3", "--layers belongs to graft itself" },
       { "['two words'] = 3", "is not a name for an option" },
       { "'epochs'", "is not a name for an option" },
     } do

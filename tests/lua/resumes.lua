@@ -43,7 +43,7 @@ local recipe = helpers.recipe(([[
 resumes.recipe = recipe
 
 function resumes.words(out, threads, ...)
-  return { "run", recipe, "--out", out, "--threads", tostring(threads), ... }
+  return { "run", recipe, "--trust", "--out", out, "--threads", tostring(threads), ... }
 end
 
 -- The preloaded library that kills; nil where it cannot be made.

@@ -88,11 +88,11 @@ describe("recipe.lock", function()
         for x, y, b in d.train:batches { net = net, batch_size = 6, shuffle = true, epoch = e } do tr:step(x, y, b) end
         tr:log { epoch = e, val_accuracy = tr:evaluate(d.val).accuracy }
       end
-      io.stderr:write("digest ", net:digest(), "\n")
+      print("digest", net:digest())
     ]]):format(photos, weights))
     local result = helpers.done { "run", recipe, "--out", out }
     local lock = lock_of(out)
-    assert.equal(result.err:match "digest (%x+)", lock.digest)
+    assert.equal(result.out:match "digest\t(%x+)", lock.digest)
     assert.is_true(lock.finished)
     assert.same({ 24, 12 }, { lock.data[1].train, lock.data[2].train })
     assert.not_equal(lock.data[1].split.train, lock.data[2].split.train)

@@ -2,14 +2,17 @@
 
 local core = require "graft.core"
 local context = require "graft.context"
+local options = require "graft.options"
+local plan = require "graft.plan"
 local recipe = require "graft.recipe"
 local run = require "graft.commands.run"
 
 local command = {}
 
 function command.main(args, given)
-   local name, rest = run.recipe_and_options(args, "plan")
-   context.mode, context.planning = "plan", true
+   local own, words = options.read(args, options.of_plan, "graft plan", false)
+   local name, rest = run.recipe_and_options(words, "plan")
+   context.mode, context.planning, context.every_layer = "plan", true, own.layers
    require("graft").mode = "plan"
    local chunk = recipe.load(name, rest, given.help)
    local ok, failure = pcall(chunk)
@@ -22,21 +25,17 @@ function command.main(args, given)
    end
    recipe.check_options()
    if context.json then
-      local phases = context.phases or {}
-      local document = phases[#phases] or { layers = core.array {} }
-      document.phases = #phases
-      for _, row in ipairs(document.layers) do -- every row has every key
-         for _, key in ipairs { "lr_scale", "batch_norm", "source", "candidates", "stash" } do
-            row[key] = row[key] == nil and core.null or row[key]
-         end
-      end
-      print(core.json(document, 2))
+      print(core.json(plan.document(context.phases or {}), 2))
       return 0
+   end
+   local total = plan.total(context.phases or {})
+   if total then
+      print(total)
    end
    if stopped then
       print(("The recipe reads %s next, which only training can tell: the plan ends here."):format(stopped))
    end
-   print(context.phases and "Nothing was trained or written." or "This recipe trains nothing.")
+   print((context.phases or stopped) and "Nothing was trained or written." or "This recipe trains nothing.")
    return 0
 end
 
