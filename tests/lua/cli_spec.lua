@@ -474,6 +474,26 @@ describe("graft inspect", function()
     assert.contains("fc", helpers.done({ "inspect", model, "--layers" }).out)
     assert.contains("bowls, mugs, plates", helpers.done({ "inspect", model }).out)
   end)
+  it("says of a lock and a run folder, in words, what the run depends on and where it stands", function()
+    for _, path in ipairs { trained, trained .. "/recipe.lock" } do
+      local text = helpers.done({ "inspect", path }).out
+      for _, row in ipairs { "has ended", "recipe +head_only  sha256 %x+%.%.\n", "options +%-%-batch%-size 32  %-%-data ",
+        "weights +mini%.safetensors  sha256 %x+%.%.\n",
+        "data +photos  24 train, 6 val %(20 %% of each class held out%); 3 classes; ",
+        "fits +1  12 epochs; then weights sha256 %x+%.%.\n", "seed +1\n", "made by +Graft 0%.1 %(build %x+%), %d+ threads?, ",
+        "result +weights sha256 ", "next +graft verify " } do
+        assert.matches(row, text)
+      end
+    end
+    local out = helpers.fresh "torn"
+    helpers.interrupted({ "run", "fine_tune", "--data", photos, "--weights", weights, "--out", out, "--head-epochs", "2",
+      "--epochs", "5000" }, { after = "all  epoch   30/5000" })
+    local text = helpers.done({ "inspect", out }).out
+    assert.contains("the run has not ended: the last checkpoint is of fit 2, after epoch ", text)
+    assert.contains("--resume goes on", text)
+    assert.is_false(helpers.json({ "inspect", out }).finished)
+    helpers.refused({ "verify", out }, 1, "has not ended")
+  end)
   it("counts a folder's photos and says what it skips", function()
     local folder = helpers.photos("mixed", { "cups", "mugs" }, 6)
     helpers.write(folder .. "/cups/list.txt", "a list")
