@@ -6,6 +6,7 @@ local context = require "graft.context"
 local data = require "graft.data"
 local format = require "graft.format"
 local feature_cache = require "graft.feature_cache"
+local lock = require "graft.lock"
 local plan_memory = require "graft.plan_memory"
 
 local plan = {}
@@ -398,6 +399,7 @@ end
 
 -- What fit does while a recipe is planned.
 function plan.phase(job)
+   lock.check_locked()
    local document, timed = describe(job)
    context.phases = context.phases or {}
    table.insert(context.phases, document)
@@ -409,6 +411,7 @@ end
 
 -- What graft.trainer does while a recipe is planned: the layers are known, batches and epochs are the recipe's own.
 function plan.loop(handle, options)
+   lock.check_locked()
    local optimizer = options.optimizer or require("graft.descriptions").optimizer.sgd { lr = 0.01, momentum = 0.9 }
    local batch_size = options.batch_size or 32
    local compiled = handle:plan { input = handle:input_shape(), capacity = batch_size, training = true, stash = options.stash }

@@ -220,7 +220,55 @@ describe("graft verify", function()
   it("keeps the replay with --out", function()
     local kept = helpers.fresh "kept"
     helpers.done { "verify", run, "--out", kept }
-    assert.equal(lock_of(run).digest, lock_of(kept).digest)
+    assert.same(lock_of(run).fits, lock_of(kept).fits)
+    assert.same(lock_of(run).options, lock_of(kept).options)
+  end)
+  it("gives the recipe every kind of option as it was", function()
+    local recipe = helpers.recipe(([[
+      local graft = require "graft"
+      local opt = graft.options { low = 0, large = 0, third = 0.5, whole = 2.0, on = true, off = false, text = "", dashes = "x",
+        mode = { choices = { "one two", "three" } }, never = { type = "string" } }
+      local d = graft.data.folder(%q)
+      graft.fit(graft.load(%q):replace_head(d):freeze "body", d, { epochs = 1, optimizer = graft.sgd { lr = 0.1 } })
+      local words = {}
+      for i, name in ipairs { "low", "large", "third", "whole", "on", "off", "text", "dashes", "mode", "never" } do
+        local value = opt[name]
+        words[i] = type(value) == "number" and ("%%q"):format(value) or tostring(value)
+      end
+      io.stderr:write("options: ", table.concat(words, "|"), "\n")
+    ]]):format(photos, weights))
+    local out = helpers.fresh "options"
+    local function told(result)
+      return result.err:match "options: (.*)\n"
+    end
+    local text = told(helpers.done { "run", recipe, "--out", out, "--low", "-5", "--large", "9007199254740993", "--third",
+      "0.33333333333333333", "--whole", "3", "--no-on", "--off", "--text", "a = 'b' \"c\"\nd", "--dashes=--text", "--mode",
+      "one two" })
+    assert.contains("-5|9007199254740993|", text)
+    assert.contains("|false|true|a = 'b' \"c\"\nd|--text|one two|nil", text)
+    local result = helpers.done { "verify", out }
+    assert.equal(text, told(result))
+    assert.contains("bit for bit", result.out)
+  end)
+  it("ends at Ctrl-C with 130 and leaves nothing behind", function()
+    local recipe = helpers.recipe(([[
+      local graft = require "graft"
+      local opt = graft.options { wait = 0 }
+      local d = graft.data.folder(%q)
+      graft.fit(graft.load(%q):replace_head(d):freeze "body", d, { epochs = 3, optimizer = graft.sgd { lr = 0.1 },
+        on_epoch = function()
+          local till = os.clock() + opt.wait
+          repeat until os.clock() >= till
+        end })
+    ]]):format(photos, weights))
+    local out = helpers.fresh "waits"
+    helpers.done { "run", recipe, "--out", out }
+    local lock = lock_of(out)
+    lock.options.wait = 20
+    helpers.write(out .. "/recipe.lock", core.json(lock))
+    local result = helpers.interrupted({ "verify", out, "--replay-anyway" }, { after = "frozen part", signals = { "INT" } })
+    assert.equal(130, result.status, helpers.told(result))
+    assert.equal("", helpers.shell "ls -d ${TMPDIR:-/tmp}/graft-verify-* 2>/dev/null")
   end)
   it("ends with 1 where it cannot replay, and says why", function()
     helpers.refused({ "verify", "nowhere" }, 1, "no such run folder")
@@ -276,5 +324,8 @@ describe("--locked", function()
     assert.same({ { what = "--epochs", locked = "3", now = "4" } }, document.differs)
     helpers.refused(words("--epochs", "3", "--seed", "12"), 3, "--seed")
     helpers.refused(words("--epochs", "3", "--bn", "train"), 3, "--bn")
+    local plan = words("--epochs", "4")
+    plan[1] = "plan"
+    helpers.refused(plan, 3, "--epochs")
   end)
 end)
