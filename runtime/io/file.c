@@ -37,6 +37,15 @@ struct gr_source gr_source_memory(const void *bytes, size_t size) {
     return (struct gr_source){.fd = -1, .bytes = bytes, .size = size};
 }
 
+struct gr_source gr_source_part(const struct gr_source *whole, uint64_t offset, uint64_t size) {
+    struct gr_source part = *whole;
+    if (part.bytes)
+        part.bytes += offset;
+    part.base += offset;
+    part.size = size;
+    return part;
+}
+
 void gr_source_close(struct gr_source *source) {
     if (source->fd >= 0)
         close(source->fd);
@@ -54,7 +63,7 @@ int gr_source_read(const struct gr_source *source, uint64_t offset, void *buffer
     }
     char *to = buffer;
     while (size) {
-        ssize_t got = pread(source->fd, to, size, (off_t)offset);
+        ssize_t got = pread(source->fd, to, size, (off_t)(source->base + offset));
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)

@@ -10,6 +10,7 @@
 struct gr_source {
     int fd;                     /* -1: memory */
     const unsigned char *bytes; /* of memory */
+    uint64_t base;              /* where it begins in the file */
     uint64_t size;
 };
 
@@ -18,6 +19,9 @@ struct gr_source {
 int gr_source_open(struct gr_source *out, const char *path);
 /* Memory of the caller, who keeps it alive. */
 struct gr_source gr_source_memory(const void *bytes, size_t size);
+/* `size` bytes at `offset` of a source, which stays open as long as this is used; not to be closed. They must
+ * lie in it. */
+struct gr_source gr_source_part(const struct gr_source *whole, uint64_t offset, uint64_t size);
 void gr_source_close(struct gr_source *source);
 
 /* Reads exactly `size` bytes at `offset`, or fails with GR_ERROR_FILE. */

@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "base/threads.h"
+#include "io/pack.h"
 #include "io/reader.h"
 
 struct gr_weights_limits gr_weights_default_limits(void) {
@@ -440,13 +441,33 @@ static int read_file(struct gr_weights **out, const struct gr_source *source, co
     return GR_OK;
 }
 
+/* The weights in a pack (io/pack.h). */
+static int read_packed(struct gr_weights **out, const struct gr_source *source, const char *path,
+                       const struct gr_weights_limits *limits) {
+    struct gr_pack pack;
+    GR_TRY(gr_pack_open(&pack, source));
+    const struct gr_pack_entry *entry = &pack.parts[GR_PACK_WEIGHTS];
+    if (!entry->present)
+        return gr_fail(GR_ERROR_FILE, "is a pack without weights; its recipe needs some of its own");
+    GR_TRY(gr_pack_read(&pack, source, GR_PACK_WEIGHTS, NULL));
+    struct gr_source part = gr_source_part(source, entry->offset, entry->size);
+    int status = read_file(out, &part, path, limits);
+    if (!status && strcmp((*out)->format, "safetensors") != 0) {
+        gr_weights_free(*out);
+        *out = NULL;
+        status = gr_fail(GR_ERROR_FILE, "is not of the format that its name says");
+    }
+    return status ? gr_fail_in("%s", gr_pack_name(GR_PACK_WEIGHTS)) : GR_OK;
+}
+
 int gr_weights_read_limited(struct gr_weights **out, const char *path,
                             const struct gr_weights_limits *limits) {
     struct gr_source source;
     *out = NULL;
     int status = gr_source_open(&source, path);
     if (!status)
-        status = read_file(out, &source, path, limits);
+        status = gr_pack_is(&source) ? read_packed(out, &source, path, limits)
+                                     : read_file(out, &source, path, limits);
     gr_source_close(&source);
     return status ? gr_fail_in("%s", path) : GR_OK;
 }
