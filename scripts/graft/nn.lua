@@ -241,56 +241,86 @@ local function worst_difference(f, x, gradient)
    return worst, where
 end
 
--- graft.nn.check(loss_or_layer, shape): compares its gradient with finite differences at random points; raises if off
-function nn.check(subject, shape)
+-- Random parameters of a layer for an input [N,...], as forward gets them: by position and by name.
+local function random_parameters(layer, shape)
+   local specs, p, names = layer.parameters, {}, {}
+   if type(specs) == "function" then
+      specs = specs(table.move(shape, 2, #shape, 1, {}), {})
+   end
+   for i, spec in ipairs(type(specs) == "table" and specs or {}) do
+      p[i] = core.tensor.randn(spec.shape)
+      names[i] = spec.name or tostring(i)
+      p[names[i]] = p[i]
+   end
+   return p, names
+end
+
+-- What a loss has to show: its value as a function of x, and {what, x, gradient}.
+local function loss_checks(loss, shape)
    local tensor = core.tensor
+   if #shape ~= 2 or shape[1] < 1 or shape[2] < 1 then
+      core.error("shape", "graft.nn.check: a loss is checked on a shape {photos, classes}, such as {8, 4}")
+   end
+   local x, y = tensor.randn(shape), tensor.zeros(shape)
+   for i = 1, shape[1] do
+      y[i][(i - 1) % shape[2] + 1] = 1
+   end
+   local value, gradient = loss(x, y, nil)
+   strict.check(value, "number", "graft.nn.check: the first result of the loss")
+   strict.check(gradient, "userdata", "graft.nn.check: the second result of the loss, its gradient,")
+   return function()
+      return (loss(x, y, nil))
+   end, { { "loss", x, gradient } }
+end
+
+local function layer_checks(layer, shape)
+   local tensor = core.tensor
+   local what = "layer " .. layer.kind
+   local x = tensor.randn(shape)
+   local p, names = random_parameters(layer, shape)
+   local y, saved = layer.forward(x, p)
+   local gy = tensor.randn(y.shape)
+   local gx, gradients = layer.backward(gy, x, y, p, saved)
+   strict.check(gx, "userdata", "graft.nn.check: the first result of backward, the gradient of the input,")
+   local checks = { { what, x, gx } }
+   for i, name in ipairs(names) do
+      local gradient = type(gradients) == "table" and gradients[i]
+      strict.check(gradient, "userdata", ("graft.nn.check: the gradient of the parameter %q of the %s"):format(name, what))
+      checks[#checks + 1] = { ("%s with respect to its parameter %q"):format(what, name), p[i], gradient }
+   end
+   return function()
+      return (layer.forward(x, p) * gy):sum()
+   end, checks
+end
+
+-- graft.nn.check(loss_or_layer, shape): compares its gradients (of a layer also those of its parameters) with finite
+-- differences at random points; raises if one is off
+function nn.check(subject, shape)
    shape = strict.list(shape, "integer", "graft.nn.check: the second argument, a shape such as {8, 4},")
-   local what, f, x, gradient
+   local f, checks
    if type(subject) == "function" or getmetatable(subject) == Loss then
-      if #shape ~= 2 or shape[1] < 1 or shape[2] < 1 then
-         core.error("shape", "graft.nn.check: a loss is checked on a shape {photos, classes}, such as {8, 4}")
-      end
-      local y = tensor.zeros(shape)
-      for i = 1, shape[1] do
-         y[i][(i - 1) % shape[2] + 1] = 1
-      end
-      x = tensor.randn(shape)
-      what = "loss"
-      local value
-      value, gradient = subject(x, y, nil)
-      strict.check(value, "number", "graft.nn.check: the first result of the loss")
-      strict.check(gradient, "userdata", "graft.nn.check: the second result of the loss, its gradient,")
-      f = function()
-         return (subject(x, y, nil))
-      end
+      f, checks = loss_checks(subject, shape)
    elseif type(subject) == "table" and type(rawget(subject, "forward")) == "function"
       and type(rawget(subject, "backward")) == "function" then
-      what = "layer " .. subject.kind
-      x = tensor.randn(shape)
-      local p = {}
-      for i, spec in ipairs(type(subject.parameters) == "table" and subject.parameters or {}) do
-         p[i] = tensor.randn(spec.shape)
-         p[spec.name or i] = p[i]
-      end
-      local y, saved = subject.forward(x, p)
-      local gy = tensor.randn(y.shape)
-      gradient = subject.backward(gy, x, y, p, saved)
-      f = function()
-         return (subject.forward(x, p) * gy):sum()
-      end
+      f, checks = layer_checks(subject, shape)
    else
       core.error("option", "graft.nn.check: expected a loss or a layer made by graft.nn.layer, got " .. type(subject))
    end
-   if table.concat(gradient.shape, ",") ~= table.concat(x.shape, ",") then
-      core.error("shape", ("graft.nn.check: the gradient of the %s has shape [%s], its argument [%s]"):format(what,
-         table.concat(gradient.shape, ","), table.concat(x.shape, ",")))
+   local most = 0
+   for _, check in ipairs(checks) do
+      local what, x, gradient = table.unpack(check)
+      if table.concat(gradient.shape, ",") ~= table.concat(x.shape, ",") then
+         core.error("shape", ("graft.nn.check: the gradient of the %s has shape [%s], its argument [%s]"):format(what,
+            table.concat(gradient.shape, ","), table.concat(x.shape, ",")))
+      end
+      local worst, where = worst_difference(f, x, gradient)
+      if worst > 2e-2 then
+         core.error("number", ("graft.nn.check: the gradient of the %s is off by %.1f %% of its largest entry at element %d; "
+            .. "finite differences say otherwise"):format(what, 100 * worst, where))
+      end
+      most = math.max(most, worst)
    end
-   local worst, where = worst_difference(f, x, gradient)
-   if worst > 2e-2 then
-      core.error("number", ("graft.nn.check: the gradient of the %s is off by %.1f %% of its largest entry at element %d; "
-         .. "finite differences say otherwise"):format(what, 100 * worst, where))
-   end
-   return worst
+   return most
 end
 
 return nn

@@ -481,6 +481,10 @@ describe("layers written in Lua", function()
           return x:global_avg_pool():linear("fc", { out = 3 })
         end }
       end
+      say("check", graft.nn.check(scale, { 2, 4, 3, 3 }) < 0.02)
+      local half = graft.nn.layer { kind = "half_checked", parameters = scale.parameters, forward = scale.forward,
+        backward = function(gy, x, y, p) return gy * p.weight:reshape(1, -1, 1, 1), { gy:sum(1):sum(2):sum(2) } end }
+      say("wrong", refused(graft.nn.check, half, { 2, 4, 3, 3 }))
       for _, frozen in ipairs { "conv", "scale" } do
         local net = network():freeze(frozen)
         local run = graft.fit(net, d, { epochs = 2, optimizer = graft.sgd { lr = 0.1, weight_decay = 0.1 } })
@@ -490,7 +494,8 @@ describe("layers written in Lua", function()
       local run = graft.fit(net, d, { epochs = 5, optimizer = graft.adamw { lr = 0.02 } })
       say("learns", run.epochs[5].train_loss < run.epochs[1].train_loss)
     ]]
-    assert.same({ "true", "true", "true" }, { t.conv, t.scale, t.learns })
+    assert.same({ "true", "true", "true", "true" }, { t.check, t.conv, t.scale, t.learns })
+    assert.contains('with respect to its parameter "weight" is off', t.wrong)
   end)
 end)
 
