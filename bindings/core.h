@@ -61,6 +61,12 @@
  * core.make_folder(path)              with its parents; core.remove(path); core.rename(from, to)
  * core.read(path [, limit]) -> text   core.write(path, text): whole or not at all (beside, fsync, rename)
  *
+ * --- packs (bindings/pack.c) ---
+ * core.pack_read(path [, whole]) -> {recipe=text, lock=text, metrics=text|nil, report=text|nil, parts=list of {name=, size=,
+ *                                     sha256=}, size=}      checked: spelling and digests, with `whole` the weights' too
+ * core.pack_write(path, {recipe=text, lock=text, metrics=text, report=text, weights=path})     the first two are needed
+ * core.pack_is(path) -> boolean       does the file begin as a pack does?
+ *
  * --- networks (bindings/network.c, network_build.c, network_run.c) ---
  * core.kinds() -> list of {name=, summary=, options={{name=, type=, required=, default=}, ...}}
  * core.network(name, shape [, preprocessing [, seed]]) -> net     only an input layer, called "input"; add and finish
@@ -209,6 +215,7 @@
 /* Each adds its functions to the core table at the top of the stack and leaves the stack as it was. */
 void graft_open_program(lua_State *L);
 void graft_open_files(lua_State *L);
+void graft_open_pack(lua_State *L);
 void graft_open_network(lua_State *L);
 void graft_open_weights(lua_State *L);
 void graft_open_data(lua_State *L);

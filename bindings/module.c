@@ -62,6 +62,7 @@ static int open_core(lua_State *L) {
     lua_newtable(L);
     graft_open_program(L);
     graft_open_files(L);
+    graft_open_pack(L);
     graft_open_network(L);
     graft_open_weights(L);
     graft_open_data(L);

@@ -531,9 +531,9 @@ function network.load(path, options)
    options.classes = options.classes and network.class_list(options.classes, "graft.load")
    local context = require "graft.context"
    local weights <close> = core.weights(path)
-   local sha256 = weights:sha256()
+   local sha256, metadata = weights:sha256(), weights:metadata()
    local handle, report
-   if weights:metadata()["graft.network"] then
+   if metadata["graft.network"] then
       handle = weights:model(true)
       if options.arch and options.arch ~= handle:name() then
          core.error("name", ("%s is a model of %s, not of %s; leave arch= out"):format(path, handle:name(), options.arch))
@@ -550,7 +550,11 @@ function network.load(path, options)
       handle:set_exact(true)
    end
    if context.command == nil or context.command == "run" then -- for the lock
-      table.insert(context.weights, { file = path:match("[^/]+$"), sha256 = sha256 })
+      table.insert(context.weights, { file = path:match("[^/]+$"), sha256 = sha256,
+         licence = metadata.licence or metadata.license or metadata["weights.licence"] })
+   end
+   if context.pack then
+      require("graft.pack").note_weights(sha256, path)
    end
    context.reports[handle] = report
    if #report.unused > 0 and not context.quiet then

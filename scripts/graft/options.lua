@@ -363,6 +363,9 @@ function options.declare(table_of_options, context)
    if rest[1] then
       options.usage(("%s takes no argument %q; options look like --name value"):format(context.who, rest[1]))
    end
+   if require("graft.context").pack then
+      require("graft.pack").fill_options(declared, given, convert)
+   end
    local values, optional, paths = {}, {}, {}
    for name, d in pairs(declared) do
       values[name] = given[name]

@@ -19,7 +19,7 @@ function recipe.shipped()
    return names
 end
 
--- The text of a recipe: a file, or the name of one that comes with Graft (no slash and no .lua).
+-- The text of a recipe: a file, one in a pack (.graft), or the name of one that comes with Graft (no slash and no .lua).
 local function find(name)
    if not name:find("/", 1, true) and not name:find("%.lua$") then
       local text = core.embedded("recipes/" .. name .. ".lua")
@@ -36,6 +36,8 @@ local function find(name)
       core.error("file", name .. ": no such recipe file")
    elseif stat.kind ~= "file" then
       core.error("file", name .. ": expected a recipe file, it is a " .. stat.kind)
+   elseif name:find("%.graft$") then
+      return require("graft.pack").open(name).recipe, name:match("([^/]+)%.graft$") or "pack", "@" .. name:match("[^/]+$")
    elseif stat.size > MAX_SIZE then
       core.error("file", ("%s: expected the text of a recipe, it has %s"):format(name, format.bytes(stat.size)))
    end

@@ -83,6 +83,12 @@ local core_arguments = {
   read = function() return "text.txt", 100 end,
   write = function() return "written.txt", "text" end,
   absolute = function() return "photos" end,
+  pack_read = function()
+    core.pack_write("packed.graft", { recipe = "print(1)", lock = "{}" })
+    return "packed.graft", true
+  end,
+  pack_write = function() return "written.graft", { recipe = "print(1)", lock = "{}", report = "text", weights = M.model() } end,
+  pack_is = function() return "text.txt" end,
   network = function()
     return "name", { 3, 8, 8 }, { resize = 10, stretch = true, interpolation = "bicubic", mean = { 0, 0, 0 },
       std = { 1, 1, 1 }, bgr = true }, 7

@@ -1,4 +1,4 @@
--- graft inspect FILE: weights, model, photo, lock, run folder or a folder of photos, explained.
+-- graft inspect FILE: weights, model, photo, lock, pack, run folder or a folder of photos, explained.
 
 local core = require "graft.core"
 local checkpoints = require "graft.checkpoints"
@@ -177,6 +177,67 @@ local function inspect_run(path)
       lock = ok and was or core.null }, table.concat(lines, "\n"))
 end
 
+-- Nothing in a text from a stranger reaches the terminal as a command, or turns the order of its letters around.
+local function visible(text)
+   text = core.printable((text:gsub("\t", "   ")))
+   return (text:gsub(utf8.charpattern, function(character)
+      local code = #character > 1 and utf8.codepoint(character) or 0
+      if code >= 0x200B and code <= 0x200F or code >= 0x202A and code <= 0x202E or code >= 0x2060 and code <= 0x206F
+         or code == 0x061C or code == 0xFEFF then
+         return ("\\u{%04x}"):format(code)
+      end
+   end))
+end
+
+local function numbered(text)
+   local lines, number = {}, 0
+   for line in (text:gsub("\n$", "") .. "\n"):gmatch("([^\n]*)\n") do
+      number = number + 1
+      lines[number] = ("%5d  %s"):format(number, visible(line)):gsub("%s+$", "")
+   end
+   return table.concat(lines, "\n")
+end
+
+-- What running a pack would read, write and need, before anything in it is executed.
+local function inspect_pack(path)
+   local pack = require "graft.pack"
+   local read = pack.read(path, true)
+   local lock = read.lock
+   local parts, rows = { { "  part", "size", "sha256" } }, {}
+   for _, part in ipairs(read.parts) do
+      parts[#parts + 1] = { "  " .. part.name, format.bytes(part.size), part.sha256:sub(1, 16) .. ".." }
+   end
+   local function add(label, text)
+      rows[#rows + 1] = { label, text }
+   end
+   add("options", pack.options_text(lock))
+   add("seed", lock.seed and ("%d; made by Graft %s on %s with %s"):format(lock.seed, core.printable(lock.graft or "?"),
+      core.printable(lock.cpu or "?"), core.printable(lock.blas or "?")) or "not stated")
+   for _, entry in ipairs(lock.weights) do
+      add("weights", ("%s, sha256 %s; %s"):format(core.printable(entry.file), entry.sha256, pack.licence_text(entry)))
+   end
+   for _, listing in ipairs(lock.data) do
+      add("data", pack.data_text(listing))
+   end
+   add("reads", "the data and the weights that the command line names"
+      .. (read.weights and "; without --weights the trained weights in the pack" or ""))
+   add("writes", ("its run folder: --out, or runs/%s-N"):format(path:match("([^/]+)%.graft$") or "pack"))
+   add("next", ("graft plan %s --data PHOTOS%s"):format(path, #lock.weights > 0 and not read.weights and " --weights FILE"
+      or ""))
+   local report = {}
+   for line in (read.report or ""):gmatch("[^\n]+") do
+      report[#report + 1] = "  " .. visible(line)
+   end
+   local sections = { ("%s: a pack, %s; every digest holds, and nothing in it was executed"):format(core.printable(path),
+      format.bytes(read.size)), format.columns(parts, "lrl"), format.columns(rows, "ll") }
+   if #report > 0 then
+      sections[#sections + 1] = "report.txt, as the packer has it\n" .. table.concat(report, "\n")
+   end
+   sections[#sections + 1] = "recipe.lua\n" .. numbered(read.recipe)
+   return say({ kind = "pack", parts = read.parts, lock = lock, recipe = read.recipe, report = read.report or core.null,
+      metrics = read.metrics or core.null }, table.concat(sections, "\n\n"))
+end
+
 -- Skipped files by reason, as "7  reason (first.heic ...)".
 local function skipped_lines(skipped)
    local by_reason, order = {}, {}
@@ -291,13 +352,15 @@ function command.main(args)
    elseif path:match("%.lua$") then
       return say({ kind = "recipe" }, ("%s: a recipe; its options: graft run %s --help; what it would do: graft plan %s")
          :format(path, path, path))
+   elseif core.pack_is(path) or path:match("%.graft$") then
+      return inspect_pack(path)
    elseif looks_like_weights(path) then
       return inspect_weights(path, given)
    elseif looks_like_photo(path) then
       return inspect_image(path)
    end
    core.error("file", path .. ": is nothing that Graft reads: weights (.safetensors, .pth), photos (JPEG, PNG), a recipe, "
-      .. "a lock, a run folder or a folder of photos")
+      .. "a lock, a pack, a run folder or a folder of photos")
 end
 
 return command
