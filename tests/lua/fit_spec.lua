@@ -1,5 +1,5 @@
--- Training from recipes: what users write (tests/lua/recipes/), what fit takes and returns, checkpoints, callbacks,
--- several labels, auxiliary classifiers, losses and layers written in Lua, loops of one's own.
+-- Training from Lua: what fit takes and returns, checkpoints, callbacks, several labels, auxiliary classifiers, losses and
+-- layers written in Lua, loops of one's own. The recipes that come with Graft are in gallery_spec.lua.
 local helpers = require "helpers"
 local core = require "graft.core"
 
@@ -29,89 +29,10 @@ local function told_by(text, ...)
   ]]):format(photos, weights) .. text, { "--quiet", ... })
 end
 
-describe("the recipes that users write:", function()
-  it("head only", function()
-    local document = helpers.json(run("head_only", "--epochs", "4", "--batch-size", "8"))
-    assert.equal(4, document.epochs)
-    assert.equal(document.frozen_digest_before, document.frozen_digest_after)
-  end)
-  it("fine-tune, pretrained layers at one tenth", function()
-    local out = helpers.done(run("fine_tune", "--epochs", "3", "--batch-size", "8"))
-    assert.contains("accuracy", out.out)
-  end)
-  it("gradual unfreezing", function()
-    local document = helpers.json(run "gradual")
-    assert.equal(3, #document.fits)
-    assert.equal("top 2", document.name)
-    for i, fit in ipairs(document.fits) do
-      assert.is_true(fit.stopped ~= "done" or fit.epochs == ({ 3, 4, 8 })[i])
-    end
-  end)
-  it("joint auxiliary classifiers", function()
-    local words = run("auxiliary", "--epochs", "3")
-    local result = helpers.done(words)
-    assert.matches("layer2%s+[01]%.%d+\nlayer3%s+[01]%.%d+\n", result.out)
-    assert.contains("val = 0.2", result.err, "that a part was held out is said aloud")
-    local without = helpers.tensors(words[8] .. "/without_aux.safetensors")
-    local best = helpers.tensors(words[8] .. "/best.safetensors")
-    assert.truthy(best["aux.layer2.fc.weight"])
-    assert.is_nil(without["aux.layer2.fc.weight"])
-    local rows = helpers.csv(words[8] .. "/metrics.csv")
-    assert.is_number(rows[3]["val_accuracy:layer2"])
-    assert.is_number(rows[3]["val_accuracy:layer3"])
-  end)
-  it("a loop and a loss of one's own", function()
-    local words = run("own_loop", "--epochs", "4", "--batch-size", "8")
-    helpers.done(words)
-    local rows = helpers.csv(words[8] .. "/metrics.csv")
-    assert.equal(4, #rows)
-    assert.is_true(rows[4].train_loss < rows[1].train_loss)
-    assert.truthy(core.stat(words[8] .. "/best.safetensors"))
-    assert.truthy(core.stat(words[8] .. "/last.safetensors"))
-    assert.contains("epoch 4/4", helpers.done(run("own_loop", "--epochs", "4", "--batch-size", "8")).err)
-  end)
-  it("a network of one's own from scratch", function()
-    local result = helpers.done { "run", recipe "own_network", "--data", photos, "--epochs", "1", "--out", helpers.fresh "run" }
-    assert.contains("mini_resnet", result.out)
-    assert.contains("accuracy", result.out)
-  end)
+describe("what users write:", function()
   it("probe and study say that they are not there yet", function()
     helpers.refused(run "probe", 1, { "graft.probe", "not in this version" })
     helpers.refused(run "study", 1, { "graft.study", "not in this version" })
-  end)
-  it("several labels a photo", function()
-    local lines = { "file,tags" }
-    for i = 1, 20 do
-      local class = i % 2 == 0 and "bowls" or "mugs"
-      lines[#lines + 1] = ("photos/%s/%d.%s,%s|%s"):format(class, (i + 1) // 2, ((i + 1) // 2) % 2 == 0 and "png" or "jpg",
-        class, i % 3 == 0 and "matt" or "shiny")
-    end
-    local csv = helpers.write(helpers.path "labels.csv", table.concat(lines, "\n") .. "\n")
-    local out = helpers.fresh "run"
-    local words = { "run", recipe "several_labels", "--csv", csv, "--weights", weights, "--epochs", "3", "--out", out }
-    local result = helpers.done(words)
-    assert.contains("mAP", result.out)
-    local rows = helpers.csv(out .. "/metrics.csv")
-    assert.is_number(rows[3].val_f1)
-    assert.is_number(rows[3].val_map)
-    local seen = helpers.json { "predict", out .. "/best.safetensors", photos .. "/mugs/1.jpg" }
-    local sum = 0
-    for _, row in ipairs(seen[1].top) do
-      sum = sum + row.p
-    end
-    assert.equal(4, #seen[1].top)
-    assert.is_true(math.abs(sum - 1) > 1e-3, "probabilities are sigmoids, kept in the model file")
-  end)
-  it("nearest neighbours on embeddings", function()
-    assert.matches("^%d of 6 right\n$", helpers.done(run "neighbours").out)
-  end)
-  it("distillation into a smaller network", function()
-    local few = helpers.photos("few", { "bowls", "mugs" }, 3)
-    local teacher = helpers.fresh "teacher"
-    helpers.done { "run", "head_only", "--data", few, "--weights", weights, "--out", teacher, "--epochs", "1" }
-    local result = helpers.done { "run", recipe "distillation", "--data", few, "--weights", teacher .. "/last.safetensors",
-      "--epochs", "1", "--out", helpers.fresh "run" }
-    assert.contains("accuracy", result.out)
   end)
   it("a guest in another program", function()
     local model = helpers.path "runs/mine-1"
