@@ -18,14 +18,15 @@ local commands = { -- name, arguments, what it does
    { "embed", "MODEL IMAGES --at LAYER --out FILE.npy", "features of photos" },
    { "inspect", "FILE", "any weights, model, photo, lock, run folder or data folder, explained" },
    { "convert", "IN OUT", "weights between formats" },
-   { "pack", "RUNDIR OUT.graft", "a run in one file, to be shared" },
-   { "bench", "", "how fast this machine trains: times and memory on random photos" },
    { "verify", "RUNDIR [--data DIR] [--weights FILE]", "replay a run by its lock and compare" },
+   { "pack", "RUNDIR OUT.graft", "a run in one file, to be shared" },
+   { "new", "NAME", "a recipe to start from, for your data" },
+   { "bench", "", "how fast this machine trains: times and memory on random photos" },
    { "help", "[TOPIC]", "this text, a command, or a topic" },
 }
 cli.commands = commands -- the reference must explain each of them
 local later = { -- part of Graft, but not of this version
-   probe = true, export = true, new = true,
+   probe = true, export = true,
 }
 
 function cli.usage()

@@ -201,7 +201,7 @@ describe("wrong usage ends with 2", function()
   end)
 
   it("and what is not there yet says so, with 1", function()
-    for _, name in ipairs { "probe", "export", "new" } do
+    for _, name in ipairs { "probe", "export" } do
       helpers.refused({ name, "x", "y" }, 1, { "graft " .. name, "not in this version" })
     end
     helpers.refused({ "run", "head_only", "--sandbox" }, 2, "--sandbox is not in this version")
