@@ -10,7 +10,7 @@ local context = {
    json = false,
    progress = nil, -- true or false once graft.config said so
    recipe = nil, -- {name=, path=, text=}
-   pack = nil, -- the pack that the recipe came in (graft.pack)
+   pack = nil, -- the terms of the pack that the recipe came in (graft.pack)
    options = { args = {}, who = "this program" }, -- what graft.options reads
    weights = {}, -- files that graft.load has read: {file=, sha256=}
    data = nil, -- data sets that were opened

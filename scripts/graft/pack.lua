@@ -184,15 +184,19 @@ end
 
 -- --- replaying ---
 
--- The pack as the recipe that runs now: its seed and options hold unless the command line says otherwise.
-function pack.open(path)
-   local opened = pack.read(path)
-   context.pack = opened
-   if opened.lock.seed and not context.seed_is_fixed then
-      core.seed(math.tointeger(opened.lock.seed))
+-- What a run needs of a pack, as plain data: {path=, options=, seed=, weights=list, packed=boolean}.
+function pack.terms(read)
+   return { path = read.path, options = read.lock.options, seed = read.lock.seed, weights = read.lock.weights,
+      packed = read.weights ~= nil }
+end
+
+-- The pack's seed and options hold for the recipe that runs now, unless the command line says otherwise.
+function pack.adopt(terms)
+   context.pack = terms
+   if terms.seed and not context.seed_is_fixed then
+      core.seed(math.tointeger(terms.seed))
       context.seed_is_fixed = true
    end
-   return opened
 end
 
 local inputs = { folder = true, file = true } -- types of options that name something of this machine
@@ -200,10 +204,10 @@ local inputs = { folder = true, file = true } -- types of options that name some
 -- Gives the options that the command line left open the pack's values; says what it did. `declared` and `given` as in
 -- graft.options; `convert(text, declaration, name)` checks a value.
 function pack.fill_options(declared, given, convert)
-   local opened = context.pack
+   local terms = context.pack
    local kept, changed = {}, {}
-   for _, name in ipairs(strict.keys(opened.lock.options)) do
-      local d, value = declared[name], opened.lock.options[name]
+   for _, name in ipairs(strict.keys(terms.options)) do
+      local d, value = declared[name], terms.options[name]
       if d and not inputs[d.type] then
          local text = math.type(value) == "float" and ("%.17g"):format(value) or tostring(value)
          local locked = convert(text, d, name)
@@ -216,31 +220,31 @@ function pack.fill_options(declared, given, convert)
          end
       end
    end
-   context.note(("%s: options of the pack: %s; seed %d"):format(opened.path, #kept > 0 and table.concat(kept, ", ") or "none",
+   context.note(("%s: options of the pack: %s; seed %d"):format(terms.path, #kept > 0 and table.concat(kept, ", ") or "none",
       core.seed()))
    if #changed > 0 then
-      context.note(("%s: the command line says otherwise: %s"):format(opened.path, table.concat(changed, ", ")))
+      context.note(("%s: the command line says otherwise: %s"):format(terms.path, table.concat(changed, ", ")))
    end
    local wants = declared.weights
-   if wants and wants.type == "file" and given.weights == nil and opened.weights then
-      given.weights = opened.path
-      context.note(("%s: no --weights, so it starts from the trained weights in the pack"):format(opened.path))
+   if wants and wants.type == "file" and given.weights == nil and terms.packed then
+      given.weights = terms.path
+      context.note(("%s: no --weights, so it starts from the trained weights in the pack"):format(terms.path))
    end
 end
 
 -- Says when weights are not those that the pack was trained from.
 function pack.note_weights(sha256, path)
-   local opened = context.pack
-   if path == opened.path or #opened.lock.weights == 0 then
+   local terms = context.pack
+   if path == terms.path or #terms.weights == 0 then
       return
    end
-   for _, entry in ipairs(opened.lock.weights) do
+   for _, entry in ipairs(terms.weights) do
       if entry.sha256 == sha256 then
          return
       end
    end
    context.note(("%s is not what the pack was trained from: sha256 %.12s.., the pack's %s has %.12s.."):format(path, sha256,
-      core.printable(opened.lock.weights[1].file), opened.lock.weights[1].sha256))
+      core.printable(terms.weights[1].file), terms.weights[1].sha256))
 end
 
 -- --- packing ---

@@ -37,7 +37,10 @@ local function find(name)
    elseif stat.kind ~= "file" then
       core.error("file", name .. ": expected a recipe file, it is a " .. stat.kind)
    elseif name:find("%.graft$") then
-      return require("graft.pack").open(name).recipe, name:match("([^/]+)%.graft$") or "pack", "@" .. name:match("[^/]+$")
+      local pack = require "graft.pack"
+      local read = pack.read(name)
+      pack.adopt(pack.terms(read))
+      return read.recipe, name:match("([^/]+)%.graft$") or "pack", "@" .. name:match("[^/]+$")
    elseif stat.size > MAX_SIZE then
       core.error("file", ("%s: expected the text of a recipe, it has %s"):format(name, format.bytes(stat.size)))
    end

@@ -189,7 +189,7 @@ describe("graft inspect shows a pack before it runs:", function()
     local out = helpers.done({ "inspect", plain }).out
     for _, words in ipairs { "every digest holds, and nothing in it was executed", "batch_size 32", "lr 0.1", "seed",
       core.digest_file(weights), "holiday photos: 24 train, 6 val; 3 classes: bowls, mugs, plates", "runs/first-N",
-      "   17  local d = graft.data.folder(opt.data)", "graft plan " .. plain .. " --data PHOTOS --weights FILE" } do
+      "  local d = graft.data.folder(opt.data)", "graft plan " .. plain .. " --data PHOTOS --weights FILE" } do
       assert.contains(words, out)
     end
     local document = helpers.json { "inspect", plain }
