@@ -47,6 +47,16 @@ CFLAGS_TESTS = $(CFLAGS_ALL) -Iruntime -Itests/c $(PKG_CFLAGS)
 LDFLAGS_ALL = $(SANITIZE) -pthread -Wl,--build-id=sha1 $(LDFLAGS)
 LIBS = $(PKG_LIBS) -lm
 
+INSTALL = BUILD=$(BUILD) PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) LUA=$(LUA) PACKAGES="$(PACKAGES)" sh scripts/install.sh
+
+# cJSON's source, for `make static`: Debian packages no static library of it.
+CJSON ?= $(BUILD)/static/cJSON.c
+# What the static program is made of. libedit's terminal descriptions are in libtinfo; no function of LAPACK is used, so
+# its Fortran runtime is not needed.
+STATIC_PACKAGES = $(filter-out libcjson,$(PACKAGES)) lua5.4 libedit $(shell pkg-config --exists libseccomp && echo libseccomp)
+STATIC_LIBS = $(filter-out -lcjson -lgfortran -ltermcap,$(shell pkg-config --static --libs $(STATIC_PACKAGES) 2>/dev/null)) \
+	$(if $(filter 1,$(TURBOJPEG)),-lturbojpeg) -ltinfo -lmd -lm
+
 # ---- sources ----
 
 # One of the two decoders of JPEG is in the library.
@@ -95,7 +105,7 @@ FUZZERS := $(FUZZ_SOURCES:tests/fuzz/%.c=$(BUILD)/fuzz/%)
 
 # ---- what people make ----
 
-.PHONY: all tests fuzzers setup test lint sanitize demo bench fuzz install clean help
+.PHONY: all tests fuzzers setup test lint sanitize demo bench fuzz install uninstall static clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -136,21 +146,22 @@ fuzz: ## feeds every reader broken files, every function hostile calls (FUZZ_SEC
 		SANITIZE="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined"
 	@sh tests/fuzz/run $(FUZZ_SECONDS)
 
-install: all ## copies program, module, library and headers below PREFIX (DESTDIR is honoured)
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/lua/5.4
-	install -m 755 $(BUILD)/graft $(DESTDIR)$(PREFIX)/bin/graft
-	install -m 644 $(BUILD)/libgraft.a $(DESTDIR)$(PREFIX)/lib/libgraft.a
-	install -m 755 $(BUILD)/graft.so $(DESTDIR)$(PREFIX)/lib/lua/5.4/graft.so
-	for room in $(patsubst runtime/%/,%,$(sort $(dir $(wildcard runtime/*/*.h)))); do \
-		install -d $(DESTDIR)$(PREFIX)/include/graft/$$room && \
-		install -m 644 runtime/$$room/*.h $(DESTDIR)$(PREFIX)/include/graft/$$room || exit 1; done
+install: all ## copies program, module, library, headers, recipes, completion below PREFIX (DESTDIR is honoured)
+	@$(INSTALL) install
+
+uninstall: ## takes away what `make install` with the same PREFIX put there
+	@$(INSTALL) uninstall
+
+static: setup ## the program as one file that needs no library of the system: build/static/graft
+	@$(MAKE) --no-print-directory $(PARALLEL) $(BUILD)/static/graft
+	@ls -sh $(BUILD)/static/graft
 
 clean: ## removes everything that was built
 	rm -rf build build-*
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
-	@echo '  Variables: BUILD=folder CC=compiler OPT="-O3 -g" V=1 PREFIX=/usr/local DESTDIR= TURBOJPEG=1'
+	@echo '  Variables: BUILD=folder CC=compiler OPT="-O3 -g" V=1 PREFIX=/usr/local DESTDIR= TURBOJPEG=1 CJSON=cJSON.c'
 
 # ---- how it is made ----
 
@@ -206,6 +217,19 @@ $(BUILD)/libgraft.a: $(RUNTIME_OBJECTS)
 
 $(BUILD)/graft: $(BINDING_OBJECTS) $(BUILD)/libgraft.a
 	$(call say,LINK,$@)$(CC) $(LDFLAGS_ALL) -Wl,--as-needed -o $@ $^ $(LUA_LIBS) $(LIBS)
+
+$(BUILD)/static/cJSON.c:
+	@mkdir -p $(@D)
+	$(call say,FETCH,$@)sh scripts/cjson.sh $@
+
+$(BUILD)/static/cJSON.o: $(CJSON)
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(OPT) $(PKG_CFLAGS) -c -o $@ $<
+
+# Without warnings: the linker has one about dlopen, by which Lua would load modules in C; a static program has none.
+$(BUILD)/static/graft: $(BINDING_OBJECTS) $(BUILD)/libgraft.a $(BUILD)/static/cJSON.o
+	$(call say,LINK,$@)$(CC) -static $(LDFLAGS_ALL) -Wl,--no-warnings -o $@ $^ $(STATIC_LIBS)
+	@strip $@
 
 # Only luaopen_graft is visible, so that nothing of ours can meet a name of the host program. Lua comes from there.
 # It stays in memory when the host closes Lua: the threads of the pool would otherwise lose the ground they sleep on.

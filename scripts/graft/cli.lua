@@ -16,7 +16,7 @@ local commands = { -- name, arguments, what it does
    { "predict", "MODEL IMAGE...", "class names and probabilities" },
    { "eval", "MODEL DATA", "accuracy, per-class table, confusion matrix" },
    { "embed", "MODEL IMAGES --at LAYER --out FILE.npy", "features of photos" },
-   { "inspect", "FILE", "any weights, model, photo, lock, run folder or data folder, explained" },
+   { "inspect", "FILE", "any weights, model, photo, lock, pack, run folder or data folder, explained" },
    { "convert", "IN OUT", "weights between formats" },
    { "verify", "RUNDIR [--data DIR] [--weights FILE]", "replay a run by its lock and compare" },
    { "pack", "RUNDIR OUT.graft", "a run in one file, to be shared" },

@@ -10,6 +10,7 @@ command.options = {
    markdown = { type = "boolean", help = "prints the whole reference as a Markdown page" },
    man = { type = "boolean", help = "prints the manual page, graft.1" },
    luals = { type = "boolean", help = "prints graft.lua, a stub with types for the Lua language server" },
+   completion = { type = "choice", choices = { "bash", "zsh" }, help = "prints what completes graft's words in that shell" },
 }
 
 -- Pages and topics, sorted.
@@ -84,6 +85,10 @@ function command.main(args)
          io.stdout:write(require("graft.reference_" .. form).text())
          return 0
       end
+   end
+   if given.completion then
+      print(require("graft.completion").text(given.completion))
+      return 0
    end
    print(command.text(rest[1] and table.concat(rest, " ")))
    return 0
