@@ -103,7 +103,8 @@ local function bad_lock(path, ...)
    core.error("file", ("%s: its recipe.lock is refused: %s"):format(path, (...):format(select(2, ...))))
 end
 
-local types = { graft = "string", seed = "number", threads = "number", cpu = "string", blas = "string", jpeg = "string",
+local types = { graft = "string", name = "string", finished = "boolean",
+   threads = "number", cpu = "string", blas = "string", jpeg = "string",
    digest = "string", recipe = "string" }
 
 local function is_digest(value)
@@ -144,8 +145,13 @@ local function parse_lock(path, text, recipe)
    if lock.recipe ~= core.digest(recipe) then
       bad_lock(path, "it belongs to another recipe (sha256 %.16s.., this one has %.16s..)", tostring(lock.recipe),
          core.digest(recipe))
-   elseif lock.seed ~= nil and not math.tointeger(lock.seed) then
-      bad_lock(path, "seed must be a whole number")
+   end
+   if lock.seed == core.null then
+      lock.seed = nil
+   elseif lock.seed ~= nil then -- beyond 2^53 it is written as a text
+      local kind = type(lock.seed)
+      lock.seed = (kind == "number" or kind == "string") and math.tointeger(tonumber(lock.seed))
+         or bad_lock(path, "seed must be a whole number")
    end
    if lock.options == nil or lock.options == core.null then
       lock.options = {}
@@ -194,7 +200,7 @@ end
 function pack.adopt(terms)
    context.pack = terms
    if terms.seed and not context.seed_is_fixed then
-      core.seed(math.tointeger(terms.seed))
+      core.seed(terms.seed)
       context.seed_is_fixed = true
    end
 end
@@ -210,7 +216,11 @@ function pack.fill_options(declared, given, convert)
       local d, value = declared[name], terms.options[name]
       if d and not inputs[d.type] then
          local text = math.type(value) == "float" and ("%.17g"):format(value) or tostring(value)
-         local locked = convert(text, d, name)
+         local ok, locked = pcall(convert, text, d, name)
+         if not ok then
+            core.error("file", ("%s: its recipe.lock has an option that its recipe does not take: %s"):format(terms.path,
+               core.is_error(locked) and locked.message or tostring(locked)))
+         end
          local shown = core.printable(tostring(locked))
          if given[name] == nil then
             given[name] = locked
@@ -220,8 +230,12 @@ function pack.fill_options(declared, given, convert)
          end
       end
    end
-   context.note(("%s: options of the pack: %s; seed %d"):format(terms.path, #kept > 0 and table.concat(kept, ", ") or "none",
-      core.seed()))
+   if terms.seed and terms.seed == core.seed() then
+      kept[#kept + 1] = ("seed %d"):format(terms.seed)
+   elseif terms.seed then
+      changed[#changed + 1] = ("seed %d (the pack: %d)"):format(core.seed(), terms.seed)
+   end
+   context.note(("%s: options of the pack: %s"):format(terms.path, #kept > 0 and table.concat(kept, ", ") or "none"))
    if #changed > 0 then
       context.note(("%s: the command line says otherwise: %s"):format(terms.path, table.concat(changed, ", ")))
    end
@@ -276,8 +290,8 @@ end
 
 -- The short report of a pack: what was run, on what, and what the run's own report says, without the lines about files.
 local function make_report(lock, report, name)
-   local rows = { { "recipe", name }, { "graft", ("%s, seed %s, %s, %s"):format(lock.graft or "?", lock.seed or "?",
-      lock.cpu or "?", lock.blas or "?") }, { "options", pack.options_text(lock) } }
+   local rows = { { "recipe", core.printable(name) }, { "graft", ("%s, seed %s, %s, %s"):format(lock.graft or "?",
+      lock.seed or "?", lock.cpu or "?", lock.blas or "?") }, { "options", pack.options_text(lock) } }
    for _, entry in ipairs(lock.weights) do
       rows[#rows + 1] = { "weights", ("%s  sha256 %s"):format(core.printable(entry.file), entry.sha256) }
    end
@@ -350,6 +364,9 @@ end
 function pack.write(folder, out, with_weights)
    local recipe, lock_text = read_part(folder, "recipe.lua", true), read_part(folder, "recipe.lock", true)
    local lock = parse_lock(folder, lock_text, recipe)
+   if lock.finished == false then
+      core.error("file", folder .. ": this run is not finished; --resume goes on with it")
+   end
    check_recipe(recipe, folder .. "/recipe.lua")
    local known = known_paths(lock)
    known[#known + 1] = folder:find("/", 1, true) and folder or nil
@@ -361,9 +378,10 @@ function pack.write(folder, out, with_weights)
       weights, scratch = weights_file(folder, out)
       check_metadata(weights)
    end
-   local name = base_name(folder)
+   local name = lock.name or base_name(folder)
    local ok, failure = pcall(core.pack_write, out, { recipe = recipe, lock = core.json(shared, 2) .. "\n",
-      metrics = metrics and scrub(metrics, known), report = scrub(make_report(shared, report, name), known), weights = weights })
+      metrics = metrics and scrub(metrics, known), report = scrub(make_report(shared, report, name), known),
+      weights = weights })
    if scratch then
       core.remove(scratch)
    end

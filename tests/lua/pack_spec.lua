@@ -119,6 +119,11 @@ describe("graft pack", function()
     helpers.write(changed .. "/recipe.lua", "print(1)")
     helpers.write(changed .. "/recipe.lock", helpers.read(trained .. "/recipe.lock"))
     helpers.refused({ "pack", changed, helpers.fresh "x" .. ".graft" }, 1, "belongs to another recipe")
+    helpers.write(changed .. "/recipe.lua", helpers.read(trained .. "/recipe.lua"))
+    local lock = core.parse_json(helpers.read(trained .. "/recipe.lock"))
+    lock.finished, lock.weights, lock.data, lock.fits = false, nil, nil, nil
+    helpers.write(changed .. "/recipe.lock", core.json(lock))
+    helpers.refused({ "pack", changed, helpers.fresh "x" .. ".graft" }, 1, "is not finished")
   end)
 end)
 
@@ -133,9 +138,11 @@ describe("graft run with a pack", function()
 
   it("runs on other data, and the command line wins aloud", function()
     local result = helpers.done { "run", plain, "--data", others, "--weights", weights, "--epochs", "2" }
-    assert.contains("options of the pack: batch_size 32, lr 0.1; seed 7", result.err)
+    assert.contains("options of the pack: batch_size 32, lr 0.1, seed 7", result.err)
     assert.contains("the command line says otherwise: epochs 2 (the pack: 4)", result.err)
     assert.contains("epoch 2/2", result.err)
+    assert.contains("seed 8 (the pack: 7)", helpers.done({ "run", plain, "--data", others, "--weights", weights, "--epochs", "1",
+      "--seed", "8", "--out", helpers.fresh "run" }).err)
     assert.contains("kept      runs/first-1/", result.out)
   end)
 
@@ -248,8 +255,9 @@ describe("packs that are not sound", function()
       ["no JSON object"] = function() return "{" end,
       ["no format"] = function(lock) lock.format = "1" end,
       ["another recipe"] = function(lock) lock.recipe = ("0"):rep(64) end,
-      ["seed must be a number"] = function(lock) lock.seed = "os.exit()" end,
-      ["seed must be a whole number"] = function(lock) lock.seed = 0.5 end,
+      ["seed must be a whole number"] = function(lock) lock.seed = "os.exit()" end,
+      ["seed must be a whole"] = function(lock) lock.seed = 0.5 end,
+      ["finished must be a boolean"] = function(lock) lock.finished = 1 end,
       ["options must be an object"] = function(lock) lock.options = "--trust" end,
       ["the option --trust is none"] = function(lock) lock.options = { ["--trust"] = true } end,
       ["the option epochs is none"] = function(lock) lock.options.epochs = { 1 } end,
@@ -265,9 +273,16 @@ describe("packs that are not sound", function()
     end
   end)
 
+  it("may have a seed beyond what JSON's numbers hold", function()
+    local recipe = 'local graft = require "graft"\nprint(graft.seed(1))'
+    assert.equal("9007199254740993\n", helpers.done({ "run", made(recipe, function(lock) lock.seed = "9007199254740993" end) })
+      .out)
+  end)
+
   it("are refused when an option has no value that the recipe takes", function()
     local recipe = 'local graft = require "graft"\nlocal opt = graft.options { epochs = 2 }\nprint(opt.epochs)'
-    helpers.refused({ "run", made(recipe, function(lock) lock.options.epochs = "many" end) }, 2, "--epochs")
+    helpers.refused({ "run", made(recipe, function(lock) lock.options.epochs = "many" end) }, 1,
+      { "its recipe.lock has an option", "--epochs", "many" })
     assert.equal("2\n", helpers.done({ "run", made(recipe, function(lock) lock.options.unknown = "x" end) }).out)
   end)
 
