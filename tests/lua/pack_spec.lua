@@ -296,3 +296,12 @@ describe("packs that are not sound", function()
     helpers.refused({ "inspect", helpers.write(helpers.path "photo.graft", "\255\216\255") }, 1, 'rule "signature"')
   end)
 end)
+
+describe("a pack of version 1", function()
+  it("runs, whatever version of Graft made it", function()
+    local pack = helpers.tests .. "/fixtures/io/run.graft"
+    local result = helpers.done { "run", pack }
+    assert.equal("5\n", result.out)
+    assert.contains("epochs 5, seed 3", result.err)
+  end)
+end)

@@ -164,6 +164,18 @@ static void the_usual_pack_is_read(void **state) {
     free(bytes.at);
 }
 
+/* Packs that are about stay readable. */
+static void a_pack_of_version_1_is_read(void **state) {
+    (void)state;
+    struct bytes bytes = fixture("run.graft");
+    struct gr_weights *weights;
+    assert_int_equal(read_all(&bytes), GR_OK);
+    assert_int_equal(gr_weights_read(&weights, FIXTURES "run.graft"), GR_OK);
+    assert_true(weights->count > 1);
+    gr_weights_free(weights);
+    free(bytes.at);
+}
+
 static void what_is_written_has_that_spelling(void **state) {
     (void)state;
     char path[] = "/tmp/graft-pack-XXXXXX", weights[] = "/tmp/graft-part-XXXXXX";
@@ -339,6 +351,7 @@ static void weights_are_read_where_they_lie(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_usual_pack_is_read),
+        cmocka_unit_test(a_pack_of_version_1_is_read),
         cmocka_unit_test(what_is_written_has_that_spelling),
         cmocka_unit_test(lists_that_are_not_sound),
         cmocka_unit_test(archives_that_are_not_sound),
