@@ -78,12 +78,10 @@ local function to_choice(text, declared, name)
       near and ('; nearest: "%s"'):format(near) or ""), near)
 end
 
--- What is not there yet is left to whoever reads or writes it; a file in a folder's place is a slip.
+-- What lies there is the business of whoever reads or writes it.
 local function to_path(text, declared, name)
-   local stat = text ~= "" and core.stat(text)
-   if text == "" or stat and stat.kind ~= declared.type and (stat.kind == "folder" or declared.type == "folder") then
-      options.usage(("%s: expected a %s, got %s"):format(flag(name), declared.type, stat and ("%q, which is a %s"):format(
-         text, stat.kind) or "an empty text"))
+   if text == "" then
+      options.usage(("%s: expected a %s, got an empty text"):format(flag(name), declared.type))
    end
    return text
 end

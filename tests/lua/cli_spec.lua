@@ -137,7 +137,7 @@ describe("graft run", function()
     local words = { "run", "head_only", "--data", photos, "--weights", weights, "--out", out, "--epochs", "1" }
     helpers.refused(words, 1, { out, "not empty", "--resume" })
     assert.same({ "letter.txt" }, core.list(out))
-    helpers.refused({ "run", "head_only", "--data", photos, "--weights", weights, "--out", out .. "/letter.txt" }, 2,
+    helpers.refused({ "run", "head_only", "--data", photos, "--weights", weights, "--out", out .. "/letter.txt" }, 1,
       "expected a folder")
     words[#words + 1] = "--resume"
     helpers.done(words)

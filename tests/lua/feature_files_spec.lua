@@ -188,8 +188,8 @@ describe("the plan of a run with kept features", function()
     assert.equal(document.cache.photos * 16 * 4, document.cache.bytes)
     assert.is_true(document.decoded_photos > 0)
     assert.is_true(document.planned_memory > document.cache.bytes + document.decoded_photos)
-    assert.matches("36 photos = 2.2 KiB in memory; the frozen part runs once, not 40 times$", line(plan(), "cache"))
-    assert.matches("in 3 views each and %d+ as they are = .* in memory; the frozen part runs 3 times, not 40 times; "
+    assert.matches("36 photos x 64 B = 2.2 KiB in memory; the frozen part runs once, not 40 times$", line(plan(), "cache"))
+    assert.matches("in 3 views each and %d+ as they are x 64 B = .* in memory; the frozen part runs 3 times, not 40 times; "
       .. "the views take turns$", line(plan("--cache", "pool:3", "--augment", "light"), "cache"))
     assert.matches("in 1 view each .*; the frozen part runs once, not 40 times", line(plan("--cache", "pool:1", "--augment",
       "light"), "cache"))
