@@ -13,12 +13,12 @@ local cli = {}
 local commands = { -- name, arguments, what it does
    { "run", "RECIPE [OPTIONS]", "train as the recipe says" },
    { "plan", "RECIPE [OPTIONS]", "the same file and options; prints what training would do" },
+   { "verify", "RUNDIR [--data DIR] [--weights FILE]", "replay a run by its lock and compare" },
    { "predict", "MODEL IMAGE...", "class names and probabilities" },
    { "eval", "MODEL DATA", "accuracy, per-class table, confusion matrix" },
    { "embed", "MODEL IMAGES --at LAYER --out FILE.npy", "features of photos" },
    { "inspect", "FILE", "any weights, model, photo, lock, pack, run folder or data folder, explained" },
    { "convert", "IN OUT", "weights between formats" },
-   { "verify", "RUNDIR [--data DIR] [--weights FILE]", "replay a run by its lock and compare" },
    { "pack", "RUNDIR OUT.graft", "a run in one file, to be shared" },
    { "new", "NAME", "a recipe to start from, for your data" },
    { "bench", "", "how fast this machine trains: times and memory on random photos" },

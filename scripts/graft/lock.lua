@@ -30,8 +30,8 @@ end
 -- How an option's value is written on a command line; the same for a value and for what the lock says of it.
 function lock.text(value)
    if math.type(value) == "float" then
-      local whole = math.tointeger(value)
-      return whole and ("%d"):format(whole) or ("%.17g"):format(value)
+      local whole, short = math.tointeger(value), ("%.15g"):format(value)
+      return whole and ("%d"):format(whole) or tonumber(short) == value and short or ("%.17g"):format(value)
    end
    return tostring(value)
 end

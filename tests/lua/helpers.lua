@@ -78,17 +78,17 @@ function helpers.graft(words, options)
 end
 
 -- Starts `graft WORDS...`, waits until its stderr holds `options.after`, then `options.delay` seconds more, and sends
--- it the signals that `options.signals` lists. Returns what helpers.graft returns.
+-- it the signals that `options.signals` lists. `options.before` and what is returned are those of helpers.graft.
 function helpers.interrupted(words, options)
   local out, err = root .. "/stdout", root .. "/stderr"
   local kills = {}
   for i, signal in ipairs(options.signals or { "KILL" }) do
     kills[i] = ("kill -%s $pid 2>/dev/null"):format(signal)
   end
-  local script = ([[unset LD_PRELOAD; cd %s; : >%s; %s >%s 2>%s </dev/null & pid=$!; n=0
+  local script = ([[unset LD_PRELOAD; cd %s; %s : >%s; %s >%s 2>%s </dev/null & pid=$!; n=0
     while ! grep -q %s %s && kill -0 $pid 2>/dev/null && [ $n -lt 6000 ]; do sleep 0.01; n=$((n + 1)); done
-    sleep %s; { %s; wait $pid; } 2>/dev/null]]):format(quote(root), quote(err), command_of(words), quote(out), quote(err),
-    quote(options.after or ""), quote(err), options.delay or 0, table.concat(kills, "; sleep 0.02; "))
+    sleep %s; { %s; wait $pid; } 2>/dev/null]]):format(quote(root), options.before or "", quote(err), command_of(words),
+    quote(out), quote(err), quote(options.after or ""), quote(err), options.delay or 0, table.concat(kills, "; sleep 0.02; "))
   local _, _, status = os.execute(script)
   return { status = status, out = read(out), err = read(err), words = table.concat(words, " ") }
 end

@@ -40,6 +40,13 @@ local function verify(status, ...)
   return core.parse_json(json.out), result
 end
 
+-- Where the replays of a test go: the folder, and shell commands for helpers.graft.
+local function place_for_replays()
+  local folder = helpers.fresh "replays"
+  helpers.shell(("mkdir '%s'"):format(folder))
+  return folder, { before = ("export TMPDIR='%s';"):format(folder) }
+end
+
 local function differing(document)
   local names = {}
   for i, row in ipairs(document.differs) do
@@ -137,8 +144,10 @@ describe("graft verify", function()
     assert.contains("replayed in", result.out)
     assert.contains("the same, bit for bit", result.out)
     assert.contains("5 rows of metrics.csv", result.out)
+    local folder, options = place_for_replays()
+    helpers.done({ "verify", run, "--quiet" }, options)
+    assert.same({}, core.list(folder))
     assert.equal(before, helpers.shell(("cd '%s'; find . -type f -print0 | sort -z | xargs -0 sha256sum"):format(run)))
-    assert.equal("", helpers.shell "ls -d ${TMPDIR:-/tmp}/graft-verify-* 2>/dev/null")
   end)
   it("takes photos and weights from where they lie now", function()
     local elsewhere, other = copy(photos), helpers.fresh "w"
@@ -163,6 +172,20 @@ describe("graft verify", function()
     assert.contains("mugs/3.jpg", result.out)
     assert.contains("--replay-anyway", result.out)
     assert.falsy(result.err:find "epoch 1/")
+  end)
+  it("names a photo whose name is hardly one", function()
+    local odd = helpers.photos("odd", { "bowls", "mugs" }, 6)
+    local name = "mugs/a \\ b\n\27[31m.jpg"
+    helpers.shell(("cp '%s/mugs/1.jpg' '%s/%s'"):format(odd, odd, name))
+    local out = helpers.fresh "odd"
+    helpers.done { "run", "head_only", "--data", odd, "--weights", weights, "--out", out, "--epochs", "1" }
+    assert.equal("", helpers.shell(("cd '%s' && sha256sum --quiet -c '%s/data.sha256' 2>&1"):format(odd, out)))
+    helpers.shell(("cp '%s/mugs/3.jpg' '%s/%s'"):format(odd, odd, name))
+    local document, result = verify(3, out)
+    assert.equal(1, #document.differs)
+    assert.contains("photo mugs/a ", document.differs[1].what)
+    assert.equal(core.digest_file(odd .. "/mugs/3.jpg"), document.differs[1].now)
+    assert.falsy(result.out:find "\27")
   end)
   it("names other weights, another recipe and another option", function()
     local other = helpers.path "other.safetensors"
@@ -266,9 +289,11 @@ describe("graft verify", function()
     local lock = lock_of(out)
     lock.options.wait = 20
     helpers.write(out .. "/recipe.lock", core.json(lock))
-    local result = helpers.interrupted({ "verify", out, "--replay-anyway" }, { after = "frozen part", signals = { "INT" } })
+    local folder, options = place_for_replays()
+    options.after, options.signals = "frozen part", { "INT" }
+    local result = helpers.interrupted({ "verify", out, "--replay-anyway" }, options)
     assert.equal(130, result.status, helpers.told(result))
-    assert.equal("", helpers.shell "ls -d ${TMPDIR:-/tmp}/graft-verify-* 2>/dev/null")
+    assert.same({}, core.list(folder))
   end)
   it("ends with 1 where it cannot replay, and says why", function()
     helpers.refused({ "verify", "nowhere" }, 1, "no such run folder")

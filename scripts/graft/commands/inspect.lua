@@ -92,7 +92,7 @@ end
 
 local function data_text(listing)
    local held = listing.split.held_out
-   return ("%s  %s train, %s val%s; %s; %s (photo by photo in %s)"):format(core.printable(listing.name),
+   return ("%s  %s train, %s val%s; %s; %s (of each file: %s)"):format(core.printable(listing.name),
       lock.text(listing.train), lock.text(listing.val),
       type(held) == "number" and held > 0 and (" (%g %% of each class held out)"):format(100 * held) or "",
       format.plural(type(listing.classes) == "table" and #listing.classes or 0, "class", "classes"),
