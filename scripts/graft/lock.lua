@@ -379,7 +379,7 @@ end
 function lock.refuse(message, rows, was, now)
    local _, failure = pcall(core.error, "option", message .. "\n" .. lock.table(rows, was or "locked", now or "now"))
    failure.exit, failure.differs = 3, rows
-   error(failure, 0)
+   context.finish(failure)
 end
 
 -- For graft verify: what differs, in the run folder that there would have been.
