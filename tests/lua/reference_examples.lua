@@ -11,13 +11,15 @@ local context = require "graft.context"
 local strict = require "graft.strict"
 local reference = require "graft.reference"
 
--- Which options each function asked for, taken down while the examples run.
+-- Which options each function takes, noted while the examples run: by its first check, since it may pass some on later.
 local asked = {}
 local options_of = strict.options
 function strict.options(options, who, types)
-  asked[who] = asked[who] or {}
-  for key, wanted in pairs(types) do
-    asked[who][key] = type(wanted) == "table" and wanted or { wanted }
+  if not asked[who] then
+    asked[who] = {}
+    for key, wanted in pairs(types) do
+      asked[who][key] = type(wanted) == "table" and wanted or { wanted }
+    end
   end
   return options_of(options, who, types)
 end
