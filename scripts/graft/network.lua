@@ -551,7 +551,8 @@ function network.load(path, options)
    end
    if context.command == nil or context.command == "run" then -- for the lock
       table.insert(context.weights, { file = path:match("[^/]+$"), sha256 = sha256,
-         licence = metadata.licence or metadata.license or metadata["weights.licence"] })
+         licence = metadata.licence or metadata.license or metadata["weights.licence"],
+         source = metadata.source or metadata["weights.source"] })
    end
    if context.pack then
       require("graft.pack").note_weights(sha256, path)

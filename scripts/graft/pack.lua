@@ -166,6 +166,7 @@ local function parse_lock(path, text, recipe)
    list_of(path, lock, "weights", function(entry)
       return type(entry.file) == "string" and is_digest(entry.sha256)
          and (entry.licence == nil or type(entry.licence) == "string")
+         and (entry.source == nil or type(entry.source) == "string")
    end)
    list_of(path, lock, "data", function(entry)
       return type(entry.name) == "string" and math.tointeger(entry.train) and math.tointeger(entry.val)
@@ -263,9 +264,10 @@ end
 
 -- --- packing ---
 
--- The licence of the weights that a lock names, for people.
+-- The licence of the weights that a lock names, and where they are from, for people.
 function pack.licence_text(entry)
-   return "licence: " .. (entry.licence and core.printable(entry.licence) or "not stated in that file")
+   return ("licence: %s%s"):format(entry.licence and core.printable(entry.licence) or "not stated in that file",
+      entry.source and "; from " .. core.printable(entry.source) or "")
 end
 
 -- "batch_size 32, epochs 12": the options of a lock.

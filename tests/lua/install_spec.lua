@@ -25,8 +25,8 @@ end
 
 describe("make install", function()
   local root = helpers.fresh "root"
-  local said, installed = install("install", root, "/opt/graft")
-  local at = root .. "/opt/graft"
+  local said, installed = install("install", root, "/far/graft")
+  local at = root .. "/far/graft"
 
   it("puts everything below PREFIX, and says how stock Lua finds the module", function()
     assert.truthy(installed, said)
@@ -36,7 +36,7 @@ describe("make install", function()
       "share/bash-completion/completions/graft", "share/zsh/site-functions/_graft" } do
       assert.truthy(core.stat(at .. "/" .. file), file)
     end
-    assert.contains("export LUA_CPATH='/opt/graft/lib/lua/5.4/?.so;;'", said)
+    assert.contains("export LUA_CPATH='/far/graft/lib/lua/5.4/?.so;;'", said)
     local text = sh(("'%s/bin/graft' -e 'graft.version'"):format(at))
     assert.equal(core.version .. "\n", text)
   end)
@@ -76,7 +76,7 @@ describe("make install", function()
 
   it("is undone by make uninstall, which leaves what is others'", function()
     helpers.write(at .. "/lib/other.txt", "dear")
-    local text, ok = install("uninstall", root, "/opt/graft")
+    local text, ok = install("uninstall", root, "/far/graft")
     assert.truthy(ok, text)
     assert.equal(at .. "/lib/other.txt\n", (sh(("find '%s' -type f"):format(root))))
     assert.equal("dear", helpers.read(at .. "/lib/other.txt"))
