@@ -27,6 +27,7 @@
  * core.interrupted() -> boolean       has Ctrl-C (or SIGTERM) come since core.clear_interrupt()?
  * core.clear_interrupt()              the prompt does so before each line
  * core.hold_interrupt()               it was heard: what still has to be done is not interrupted until clear_interrupt()
+ * core.patient()                      the prompt: a second Ctrl-C within moments of the first does not end the program
  * core.signal() -> number|nil         the signal that came (2 or 15)
  * core.check_interrupt()              raises kind "interrupt" when it has
  * core.terminal(stream) -> columns|nil    "stdin", "stdout", "stderr"; nil when it is none
@@ -38,10 +39,12 @@
  * core.shuffle(n, a, b, c) -> list    a permutation of 1..n from the "sample" stream
  *
  * --- the prompt (bindings/repl.c, program only) ---
- * core.read_line(prompt [, complete]) -> line | nil [, "interrupt" or "terminate"]     nil alone: end of input. Ctrl-C is
- *                                     taken note of and forgotten. complete(text before the cursor) -> text to insert, text
- *                                     to show below the line or nil. Lines go to the history
- * core.history(path)                  reads the lines kept there and keeps those to come
+ * core.read_line(prompt [, complete]) -> text | nil [, "interrupt" or "terminate", whether nothing was typed]
+ *                                     nil alone: end of input. Ctrl-C is taken note of and forgotten. What is pasted, and what
+ *                                     comes from the history, may have several lines. complete(text before the cursor) -> text
+ *                                     to insert, text to show below the line or nil
+ * core.remember(text)                 an entry of the history; it may have several lines
+ * core.make_private(path)             the file is there, and nobody else may read it
  * core.interactive() -> boolean       does somebody type at standard input?
  *
  * --- processes of their own (bindings/child.c, program only) ---

@@ -2,7 +2,6 @@
 #include "error.h"
 
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,8 +15,7 @@ static const int KINDS[] = {GR_ERROR_NAME,      GR_ERROR_OPTION, GR_ERROR_SHAPE,
                             GR_ERROR_INTERRUPT, GR_ERROR_USER};
 enum { KIND_COUNT = sizeof KINDS / sizeof KINDS[0] };
 
-/* Is the function a part of the embedded library? */
-static bool embedded(const lua_Debug *info) {
+bool graft_embedded(const lua_Debug *info) {
     return strncmp(info->source, "=graft/", 7) == 0 || strncmp(info->source, "@graft/", 7) == 0;
 }
 
@@ -25,7 +23,7 @@ static bool embedded(const lua_Debug *info) {
 static void push_where(lua_State *L) {
     lua_Debug info;
     for (int level = 0; lua_getstack(L, level, &info); level++) {
-        if (!lua_getinfo(L, "Sl", &info) || info.currentline <= 0 || embedded(&info))
+        if (!lua_getinfo(L, "Sl", &info) || info.currentline <= 0 || graft_embedded(&info))
             continue;
         lua_pushfstring(L, "%s:%d", info.short_src, info.currentline);
         return;

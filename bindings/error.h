@@ -8,6 +8,7 @@
 
 #include <lua.h>
 #include <lauxlib.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/status.h"
@@ -39,6 +40,9 @@ int graft_is_error(lua_State *L, int index);
 /* What stands at `index`, for a sentence: "a string", "a tensor", "nothing", a number's digits. Pushes one or
  * two values. */
 const char *graft_describe(lua_State *L, int index);
+
+/* Is the function (lua_getinfo "S") a part of the embedded library? */
+bool graft_embedded(const lua_Debug *info);
 
 /* Arguments. `function` is the name that the user wrote ("tensor:slice"), `what` names the argument in a few
 words.

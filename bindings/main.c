@@ -1,9 +1,11 @@
 /* The `graft` program: a Lua state, the standard library in it, and graft.cli's main. */
+#include <errno.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <lauxlib.h>
@@ -22,29 +24,62 @@ enum {
     EXIT_SIGNAL = 128, /* and the signal's number */
     HOOK_INSTRUCTIONS =
         10000000, /* of Lua after Ctrl-C before a script that never looks is stopped: about 0.1 s */
+    PATIENCE = 2, /* seconds after Ctrl-C at the prompt in which another one does not end the program */
 };
 
 static volatile sig_atomic_t signal_came; /* what a handler can reach */
 static lua_State *main_state;
+static const struct graft_state *main_record;
+static struct timespec signal_time;
+
+static volatile sig_atomic_t insisting; /* a script was stopped once since the signal came */
 
 /* A script that computes without calling graft is stopped here; graft's own loops look at the flag long
- * before. */
+ * before. A script that catches the error is stopped again at its next instruction: only the embedded
+ * library, which knows what to do, goes on. */
 static void stop_script(lua_State *L, lua_Debug *info) {
-    (void)info;
-    lua_sethook(L, NULL, 0, 0);
-    graft_check(L, graft_poll(L));
+    if (insisting && lua_getinfo(L, "S", info) && graft_embedded(info))
+        return;
+    int status = graft_poll(L);
+    if (status && !insisting) {
+        insisting = 1;
+        lua_sethook(L, stop_script, LUA_MASKCOUNT, 1);
+    }
+    graft_check(L, status);
+}
+
+/* Another Ctrl-C at the prompt, while the first one is being obeyed: only one that comes much later ends the
+ * program and with it all that the session holds. */
+static bool insists(void) {
+    static const char words[] = "\nstopping; if it takes too long, Ctrl-C again ends Graft at once\n";
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (now.tv_sec - signal_time.tv_sec > PATIENCE)
+        return true;
+    if (now.tv_sec > signal_time.tv_sec && write(STDERR_FILENO, words, sizeof words - 1) < 0)
+        return true; /* nobody is there */
+    return false;
 }
 
 static void on_signal(int number) {
-    if (signal_came)
-        _exit(EXIT_SIGNAL + number);
-    signal_came = number;
-    lua_sethook(main_state, stop_script, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
+    int kept = errno;
+    if (signal_came) {
+        bool again = number == SIGINT && signal_came == SIGINT && main_record->patient;
+        if (!again || insists())
+            _exit(EXIT_SIGNAL + number);
+    } else {
+        clock_gettime(CLOCK_MONOTONIC, &signal_time);
+        signal_came = number;
+        insisting = 0;
+        lua_sethook(main_state, stop_script, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
+    }
+    errno = kept;
 }
 
 static void catch_signals(lua_State *L) {
     struct sigaction action = {.sa_handler = on_signal};
     main_state = L;
+    main_record = graft_state(L);
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);

@@ -117,9 +117,17 @@ static int core_check_interrupt(lua_State *L) {
 
 static int core_clear_interrupt(lua_State *L) {
     struct graft_state *state = graft_state(L);
-    if (state->signal)
+    if (state->signal) {
         *state->signal = 0;
+        lua_sethook(L, NULL, 0, 0); /* main.c's */
+    }
     state->held = false;
+    return 0;
+}
+
+/* core.patient(): from now on a second Ctrl-C gives what is under way a moment to stop. */
+static int core_patient(lua_State *L) {
+    graft_state(L)->patient = true;
     return 0;
 }
 
@@ -328,6 +336,7 @@ void graft_open_program(lua_State *L) {
         {"check_interrupt", core_check_interrupt},
         {"clear_interrupt", core_clear_interrupt},
         {"hold_interrupt", core_hold_interrupt},
+        {"patient", core_patient},
         {"signal", core_signal},
         {"terminal", core_terminal},
         {"native", core_native},

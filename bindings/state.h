@@ -16,6 +16,7 @@ struct graft_state {
     bool program;        /* build/graft itself, not a module of another program */
     size_t collected_at; /* bytes of ours that were live after the last whole collection (see graft_charge) */
     int callbacks;       /* functions of a script that the runtime is calling just now */
+    bool patient;        /* the prompt: a second Ctrl-C does not end the program at once */
     bool held;           /* the signal was heard: what is under way may finish */
     volatile sig_atomic_t *signal; /* the signal that asked to stop, or 0; NULL: signals are the host's */
 };

@@ -1,8 +1,10 @@
 -- The prompt (`graft`), one chunk from the command line (`graft -e`), and a script on standard input.
 
 local core = require "graft.core"
+local chunks = require "graft.chunks"
 local context = require "graft.context"
 local format = require "graft.format"
+local history = require "graft.history"
 local progress = require "graft.progress"
 local show = require "graft.show"
 local strict = require "graft.strict"
@@ -11,120 +13,39 @@ local prompt = {}
 
 local NAME = "prompt" -- of chunks typed here, in error messages
 
--- --- top-level locals stay ---
-
--- Splits Lua text into tokens: next_token(position) -> kind, first, last; kind is a name or keyword itself, "string",
--- "number" or one character. nil at the end. Comments and blanks are left out.
-local function tokens(text)
-   return function(position)
-      while true do
-         position = text:find("%S", position)
-         if not position then
-            return nil
-         end
-         local level = text:match("^%-%-%[(=*)%[", position)
-         if level then
-            local _, last = text:find("]" .. level .. "]", position, true)
-            position = (last or #text) + 1
-         elseif text:find("^%-%-", position) then
-            position = text:find("\n", position, true) or #text + 1
-         else
-            break
-         end
-      end
-      local first = position
-      local name = text:match("^[%a_][%w_]*", first)
-      if name then
-         return name, first, first + #name - 1
-      end
-      local number = text:match("^%.?%d[%w_.]*", first)
-      if number then
-         return "number", first, first + #number - 1
-      end
-      local level = text:match("^%[(=*)%[", first)
-      if level then
-         local _, last = text:find("]" .. level .. "]", first, true)
-         return "string", first, last or #text
-      end
-      local quote = text:match("^[\"']", first)
-      if quote then
-         local last = first + 1
-         while last < #text and text:sub(last, last) ~= quote do
-            last = last + (text:sub(last, last) == "\\" and 2 or 1)
-         end
-         return "string", first, last
-      end
-      return text:sub(first, first), first, first
-   end
+local function columns()
+   return core.terminal("stdout") or 100
 end
 
--- The names after `local` from `position` on, and where the statement goes on. Attributes are read over: a value that
--- stays is not closed at the end of its line.
-local function names_of(next_token, position)
-   local names, kind, stop = {}
-   repeat
-      local name, _, last = next_token(position)
-      names[#names + 1] = name
-      kind, _, stop = next_token(last + 1)
-      if kind == "<" then
-         _, _, last = next_token(stop + 1) -- the attribute
-         _, _, last = next_token(last + 1) -- ">"
-         kind, _, stop = next_token(last + 1)
-      end
-      position = stop and stop + 1
-   until kind ~= ","
-   return names, kind, position
-end
+-- --- the session's variables ---
 
-local opens = { ["function"] = true, ["do"] = true, ["if"] = true, ["repeat"] = true }
-local closes = { ["end"] = true, ["until"] = true }
-
--- Turns the top-level locals of a chunk that compiles into globals, so that the next lines see them. Lines stay where
--- they are.
-function prompt.keep_locals(text)
-   local next_token = tokens(text)
-   local parts, copied, depth, position = {}, 1, 0, 1
-   while true do
-      local kind, first, last = next_token(position)
-      if not kind then
-         break
-      end
-      position = last + 1
-      if opens[kind] then
-         depth = depth + 1
-      elseif closes[kind] then
-         depth = depth - 1
-      elseif kind == "local" and depth == 0 then
-         parts[#parts + 1] = text:sub(copied, first - 1)
-         copied = position
-         if next_token(position) ~= "function" then
-            local names, follows, after = names_of(next_token, position)
-            position = after or #text + 1
-            if follows == "=" then
-               parts[#parts + 1] = table.concat(names, ", ") .. " ="
-            else -- declared without a value
-               position = follows and after - #follows or position
-               parts[#parts + 1] = table.concat(names, ", ") .. " = nil "
-            end
-            parts[#parts + 1] = text:sub(copied, position - 1):gsub("[^\n]", "")
-            copied = position
-         end
-      end
-   end
-   parts[#parts + 1] = text:sub(copied)
-   return table.concat(parts)
-end
-
--- --- chunks ---
-
--- What `help` is at the prompt: prints by itself, or when it is called with a topic.
+-- What `help` is at the prompt: the first steps by itself, an entry when it is called with a topic.
 local function helper(out)
+   local help = require "graft.commands.help"
    return setmetatable({}, {
+      __name = "graft.words",
       __call = function(_, topic)
-         out(require("graft.commands.help").text(topic))
+         out(show.fold(help.text(topic or "start"), columns()))
       end,
       __tostring = function()
-         return require("graft.commands.help").text()
+         return help.text("start") .. '\n\nMore: help "freeze" and every other name of the Lua API, in quotes; help of '
+            .. table.concat(help.topics(), ", ")
+      end,
+   })
+end
+
+local LEAVE = setmetatable({}, { __tostring = function()
+   return "quit() works at the prompt only"
+end })
+
+local function leaver()
+   return setmetatable({}, {
+      __name = "graft.words",
+      __call = function()
+         error(LEAVE, 0)
+      end,
+      __tostring = function()
+         return "quit() or Ctrl-D leaves"
       end,
    })
 end
@@ -138,21 +59,12 @@ local function environment(out)
    env._G = env
    env.graft = require "graft"
    env.help = helper(out)
+   env.quit, env.exit = leaver(), leaver()
+   show.hide(env) -- what it holds by now is no news to anybody
    return env
 end
 
--- Compiles an expression or statements. Returns the function, or nil, the message and whether the text is unfinished.
-local function compile(text, name, env, keep)
-   local expression = load("return " .. text:gsub("^%s*=", ""), name, "t", env)
-   if expression then
-      return expression
-   end
-   local chunk, message = load(text, name, "t", env)
-   if not chunk then
-      return nil, message, message:find("<eof>'?$") ~= nil
-   end
-   return keep and load(prompt.keep_locals(text), name, "t", env) or chunk
-end
+-- --- messages ---
 
 -- A call of an undefined global hears the nearest name that there is.
 local function with_nearest(message, env)
@@ -161,83 +73,151 @@ local function with_nearest(message, env)
    return near and ('%s; nearest: "%s"'):format(message, near) or message
 end
 
--- What an error has to say at the prompt.
-function prompt.message(failure, env)
+-- "line 3: " of what was typed, where it has more than one line; the place in a file; "" for what was typed in one line.
+local function place(where, lines)
+   local line = where and where:match("^" .. NAME .. ":(%d+)$")
+   if line then
+      return lines > 1 and ("line %s: "):format(line) or ""
+   end
+   return where and where .. ": " or ""
+end
+
+local function text_of(failure)
+   local ok, text = pcall(tostring, failure)
+   return ok and text or "an error of type " .. type(failure)
+end
+
+-- What an error has to say at the prompt; `lines` is how many the chunk had.
+function prompt.message(failure, env, lines)
+   lines = lines or 1
    if core.is_error(failure) then
       if failure.kind == "interrupt" then
          return "interrupted"
       end
-      local where = rawget(failure, "where")
-      local here = not where or where:find("^" .. NAME .. ":")
-      return "error: " .. (here and failure.message or tostring(failure))
-   elseif type(failure) == "string" then
-      return "error: " .. with_nearest(failure:gsub("^" .. NAME .. ":1: ", ""), env)
+      return "error: " .. place(rawget(failure, "where"), lines) .. failure.message
    end
-   return "error: " .. tostring(failure)
+   local message = text_of(failure)
+   local line, rest = message:match("^" .. NAME .. ":(%d+): (.*)$")
+   if line then
+      message = place(NAME .. ":" .. line, lines) .. rest
+   end
+   return "error: " .. show.printable(with_nearest(message, env))
 end
+
+-- A training that was stopped, in one line: what it reached, and what is kept.
+function prompt.stopped(run)
+   local words = { ("run: stopped by you in epoch %d of %d"):format(run.epochs_done + 1, run.epochs_wanted) }
+   local best, measured = run.best, run.evaluation
+   if run.kept == "best" and best then
+      local share = best.val_accuracy
+      words[2] = (share and ("best val %.3f%s"):format(share, measured and not measured.map
+         and (" (%d of %d)"):format(measured.right, measured.count) or "") or ("best val loss %.3f"):format(best.val_loss))
+         .. (" at epoch %d, which net now holds"):format(best.epoch)
+   else
+      words[2] = "net holds what the last step made of it"
+   end
+   words[3] = "in " .. core.printable(run.out)
+   return table.concat(words, "; ")
+end
+
+-- --- sessions ---
 
 local Session = {}
 Session.__index = Session
 
--- A session: its variables and the lines of a chunk that is not finished. `out(text)` prints.
+-- A session: its variables, and `pending`, the lines of a chunk that is not finished. `out(text)` prints; `remember(text)`, when
+-- it is set, hears of each whole chunk before it runs.
 function prompt.session(out)
-   local session = setmetatable({ out = out, pending = nil }, Session)
+   local session = setmetatable({ out = out }, Session)
    session.env = environment(out)
    return session
 end
 
-local function columns()
-   return core.terminal("stdout") or 100
+-- The run of a training that was stopped since there were `before` of them.
+local function stopped_run(before)
+   local run = context.runs[#context.runs]
+   return #context.runs > before and run.stopped == "interrupt" and run or nil
 end
 
--- Runs a compiled chunk, keeps its first result in `_` and prints all of them.
+-- Runs a compiled chunk, keeps its first result in `_` and prints all of them. Returns whether to go on.
 local function run(session, chunk, ...)
+   local before = #context.runs
    local results = table.pack(chunk(...))
-   if results.n > 0 then
-      if results[1] ~= nil then
-         session.env._ = results[1]
-      end
+   local stopped = stopped_run(before)
+   if results[1] ~= nil or stopped then
+      session.env._ = stopped or results[1]
+   end
+   if stopped then
+      session.out(show.fold(prompt.stopped(stopped), columns()))
+   elseif results.n > 0 then
       session.out(show.values(results, columns()))
    end
+   return not stopped
 end
 
--- Takes one line. Returns true when more lines are needed to finish what it began.
+-- Takes one line, or several that were pasted. Returns true when more lines are needed to finish what it began.
 function Session:line(line)
    local text = self.pending and self.pending .. "\n" .. line or line
-   local chunk, message, unfinished = compile(text, "=" .. NAME, self.env, true)
-   if unfinished then
-      self.pending = text
-      return true
-   end
+   local list, message, unfinished, before, rest = chunks.read(text, "=" .. NAME, self.env, true)
+   local _, lines = text:gsub("\n", "\n")
    self.pending = nil
-   if not chunk then
-      self.out(prompt.message(message, self.env))
-      return false
+   if self.remember and (list or not unfinished) then
+      self.remember(text)
    end
-   context.options.declared = nil -- a pasted graft.options{...} may come again
-   local ok, failure = pcall(run, self, chunk)
-   if not ok then
-      progress.clear()
-      local ends = type(failure) == "table" and rawget(failure, "exit") or core.signal() == 15
-      if ends then
-         error(failure, 0)
+   for _, part in ipairs(list or before) do
+      context.options.declared = nil -- a pasted graft.options{...} may come again
+      local ok, failure = pcall(run, self, part.run)
+      if ok and not failure then
+         return false
+      elseif not ok then
+         progress.clear()
+         if failure == LEAVE or core.signal() == 15 then
+            error(failure, 0)
+         end
+         self.out(show.fold(prompt.message(failure, self.env, lines + 1), columns()))
+         return false
       end
-      self.out(prompt.message(failure, self.env))
+   end
+   if unfinished then
+      self.pending = rest
+      return true
+   elseif not list then
+      self.out(show.fold(prompt.message(message, self.env, lines + 1), columns()))
    end
    return false
 end
 
--- Text that nobody types: results are printed, an error ends it.
-local function run_script(text, name, ...)
-   local session = prompt.session(print)
-   local chunk, message = compile(text, "=" .. name, session.env, false)
-   if not chunk then
-      error(message, 0)
+-- --- text that nobody types ---
+
+-- Message handler of scripts: the line where an error came from that names none itself.
+local function with_line(name)
+   return function(failure)
+      if type(failure) ~= "string" or failure:find("^[^\n]-:%d+: ") then
+         return failure
+      end
+      for level = 2, 200 do
+         local info = debug.getinfo(level, "Sl")
+         if not info then
+            return failure
+         elseif info.source == "=" .. name and info.currentline > 0 then
+            return ("%s:%d: %s"):format(name, info.currentline, failure)
+         end
+      end
+      return failure
    end
-   local results = table.pack(pcall(run, session, chunk, ...))
-   if not results[1] then
-      local failure = results[2]
-      error(type(failure) == "string" and with_nearest(failure, session.env) or failure, 0)
+end
+
+-- Results are printed, an error ends it. `list` are its chunks.
+local function run_script(session, list, name, ...)
+   for _, part in ipairs(list) do
+      local results = table.pack(xpcall(run, with_line(name), session, part.run, ...))
+      if not results[1] then
+         local failure = results[2]
+         if failure == LEAVE then
+            return 0
+         end
+         error(type(failure) == "string" and with_nearest(failure, session.env) or failure, 0)
+      end
    end
    return 0
 end
@@ -249,25 +229,31 @@ function prompt.chunk(args)
    end
    local rest = table.move(args, 3, #args, 1, {})
    context.options = { args = rest, who = "graft -e" }
-   return run_script(args[2], "-e", table.unpack(rest))
+   local session = prompt.session(print)
+   local chunk, message = chunks.compile(args[2], "=-e", session.env, false)
+   if not chunk then
+      error(message, 0)
+   end
+   return run_script(session, { { run = chunk } }, "-e", table.unpack(rest))
+end
+
+-- A script on standard input. Nothing of it runs when a part does not compile.
+local function main_script(text)
+   local session = prompt.session(print)
+   local list, message = chunks.read((text:gsub("^#[^\n]*", "")), "=stdin", session.env, false)
+   if not list then
+      error(message, 0)
+   end
+   return run_script(session, list, "stdin")
 end
 
 -- --- the terminal ---
 
+-- One line where the terminal is wide enough.
 local function greeting()
-   return ('Graft %s (%s, %s, %s).  help "start" shows the first steps, Tab completes, Ctrl-D leaves.'):format(
-      core.version, _VERSION, format.plural(core.threads(), "thread"), core.cpu)
-end
-
-local function open_history()
-   local path = os.getenv("GRAFT_HISTORY")
-   local home = os.getenv("HOME")
-   if not path and home and home ~= "" then
-      path = home .. "/.graft_history"
-   end
-   if path and path ~= "" then
-      core.history(path)
-   end
+   local title = ("Graft %s (%s, %s, %s)."):format(core.version, _VERSION, format.plural(core.threads(), "thread"), core.cpu)
+   local steps = 'help "start" shows the first steps, Tab completes, Ctrl-D leaves.'
+   return title .. (#title + 2 + #steps < columns() and "  " or "\n") .. steps
 end
 
 local function print_line(text)
@@ -275,33 +261,45 @@ local function print_line(text)
    io.stdout:flush()
 end
 
--- graft, without arguments. Returns the exit status.
-function prompt.main()
-   if not core.interactive() then
-      return run_script(io.read("a"), "stdin")
-   end
-   context.interactive = true
-   open_history()
-   print_line(greeting())
-   local session = prompt.session(print_line)
-   local complete = require "graft.complete"
-   local function on_tab(text)
-      return complete.line(text, session.env, columns())
-   end
-   local more = false
+-- Reads and runs until somebody leaves.
+local function converse(session, on_tab)
+   session.remember = history.add
    while true do
       core.clear_interrupt()
-      local line, reason = core.read_line(more and ">> " or "> ", on_tab)
+      local line, reason, empty = core.read_line(session.pending and ">> " or "> ", on_tab)
       if line then
-         more = session:line(line)
+         session:line(line)
       elseif reason == "interrupt" then
-         session.pending, more = nil, false
+         if empty and not session.pending then
+            print_line("Ctrl-D or quit() leaves.")
+         end
+         session.pending = nil
       elseif reason == "terminate" then
          core.check_interrupt()
       else
          return 0
       end
    end
+end
+
+-- graft, without arguments. Returns the exit status.
+function prompt.main()
+   if not core.interactive() then
+      return main_script(io.read("a"))
+   end
+   context.interactive = true
+   core.patient()
+   history.open()
+   print_line(greeting())
+   local session = prompt.session(print_line)
+   local complete = require "graft.complete"
+   local ok, result = pcall(converse, session, function(text)
+      return complete.line(text, session.env, columns())
+   end)
+   if not ok and result ~= LEAVE then
+      error(result, 0)
+   end
+   return ok and result or 0
 end
 
 return prompt

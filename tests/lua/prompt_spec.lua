@@ -1,6 +1,7 @@
 -- The prompt: lines that stay, printing, errors, completion, the reference; and a session in a terminal of its own.
 local graft = require "graft"
 local core = require "graft.core"
+local chunks = require "graft.chunks"
 local prompt = require "graft.prompt"
 local show = require "graft.show"
 local complete = require "graft.complete"
@@ -24,7 +25,7 @@ end
 describe("top-level locals", function()
   local function kept(text)
     local env = setmetatable({}, { __index = _G })
-    assert(load(prompt.keep_locals(text), "=kept", "t", env))()
+    assert(load(chunks.keep_locals(text), "=kept", "t", env))()
     return env
   end
 
@@ -49,10 +50,10 @@ describe("top-level locals", function()
   end)
   it("are not found in strings and comments", function()
     local text = 'x = "local a = 1 \\" local b" -- local c = 2\ny = [[\nlocal d]] --[==[ local e\n]] ]==] z = \'local\''
-    assert.equal(text, prompt.keep_locals(text))
+    assert.equal(text, chunks.keep_locals(text))
   end)
   it("keep their lines, so that messages name the right one", function()
-    assert.equal("a, b =\n 1, 2\nc = nil \nd = 3", prompt.keep_locals("local a,\nb = 1, 2\nlocal c\nlocal d = 3"))
+    assert.equal("a, b =\n 1, 2\nc = nil \nd = 3", chunks.keep_locals("local a,\nb = 1, 2\nlocal c\nlocal d = 3"))
   end)
   it("may be declared before a call in parentheses", function()
     local env = kept "local a\n(print or error)()"
@@ -116,44 +117,208 @@ describe("lines", function()
   it("are read by help", function()
     local _, feed = session()
     assert.contains("First steps", feed 'help "start"')
+<<<<<<< HEAD
     assert.contains("net:freeze(name", feed 'help "freeze"')
     assert.contains("Topics:", feed "help")
+=======
+    assert.contains("net:freeze(name", feed 'help "freeze"')
+    assert.contains("graft inspect photos/", feed "help")
+    assert.contains('help "freeze"', feed "help")
+>>>>>>> c666925 (prompt: entries of several lines, pasted blocks, history in the user's folder of states, scripts line by line, values in the width of the terminal)
     assert.contains('nearest: freeze', feed 'help "freze"')
   end)
 end)
 
+describe("text of several lines", function()
+  it("is one chunk where it can be", function()
+    local _, feed = session()
+    assert.equal("3", feed "local a = 1\nlocal b = a + 1\nprint_nothing = nil\nreturn a + b")
+    assert.equal("6", feed "local t = { 1,\n  2,\n  3 }\nlocal s = 0\nfor _, v in ipairs(t) do\n\ts = s + v\nend\nreturn s")
+  end)
+  it("is read line by line where expressions stand between statements", function()
+    local _, feed = session()
+    assert.equal("1\n5", feed "x = 1\nx\nfunction f()\n  return 5\nend\nf()")
+    assert.equal("ab\nab!", feed "s = 'a'\n  .. 'b'\ns\ns\n  .. '!'")
+  end)
+  it("may be unfinished at its end", function()
+    local s, feed = session()
+    local printed, more = feed "y = 2\ny\nfor i = 1, 2 do"
+    assert.same({ "2", true }, { printed, more })
+    assert.equal("for i = 1, 2 do", (s.pending:gsub("^%s+", "")))
+    assert.equal("4", feed("y = y + 1", "end", "y"))
+  end)
+  it("stops at its first error, which names the line", function()
+    local _, feed = session()
+    assert.equal("1\nerror: line 3: no", feed "z = 1\nz\nerror('no')\nz = 2\nz")
+    assert.equal("1", feed "z")
+    assert.matches("^error: line 2: attempt to index a nil value", feed "local a\na.b = 1")
+    assert.matches("^error: line 2: unexpected symbol near '='", feed "a = 1\na = = 2")
+    assert.matches("^error: line 2: tensor: indices start at 1", feed "local x = graft.zeros(2)\nreturn x[0]")
+  end)
+  it("begins with an expression that goes on", function()
+    local _, feed = session()
+    local _, more = feed "1 +"
+    assert.is_true(more)
+    assert.equal("3", feed "2")
+    assert.equal("{ a = 1 }", feed("{", "a = 1", "}"))
+  end)
+  it("names the file where an error is in one", function()
+    local path = os.tmpname()
+    local file = assert(io.open(path, "w"))
+    file:write "local a = 1\n\nerror 'here'\n"
+    file:close()
+    local _, feed = session()
+    local printed = feed(("dofile(%q)"):format(path))
+    os.remove(path)
+    assert.contains(path:match "[^/]+$" .. ":3: here", printed)
+  end)
+end)
+
+describe("a failing line", function()
+  it("never ends the session, whatever it throws", function()
+    local _, feed = session()
+    for _, line in ipairs { "error()", "error(nil)", "error({})", "error(setmetatable({}, { __tostring = error }))",
+      "setmetatable({}, { __tostring = function() error 'no text' end })", "error({ exit = 3 })", "string.rep()",
+      "local function f() return 1 + f() end f()", "x = = 1", "]", "'", "\1", "graft.fit()", "graft.load('none')", "help(3)",
+      'help "no such thing"', "coroutine.wrap(function() error 'inside' end)()" } do
+      assert.matches("^error: ", (feed(line)), line)
+    end
+    assert.equal("2", feed "1 + 1")
+  end)
+  it("leaves nothing behind: a thousand of them take less than 5 MB", function()
+    local _, feed = session()
+    local lines = { "nothing.at.all", "error({})", "graft.load('no-such-file.pth')", "x = = 1", "graft.zeros(3)[0]",
+      "graft.zeros(1000, 100):matmul(graft.zeros(7))", 'help "no such thing"', "error(('long'):rep(1000))" }
+    local function resident()
+      collectgarbage()
+      local file = assert(io.open "/proc/self/status")
+      local text = file:read "a"
+      file:close()
+      return tonumber(text:match "VmRSS:%s*(%d+)")
+    end
+    for i = 1, 200 do feed(lines[i % #lines + 1]) end
+    local before, heap = resident(), collectgarbage "count"
+    for i = 1, 1000 do
+      assert.matches("^error: ", (feed(lines[i % #lines + 1])))
+    end
+    local after = resident()
+    assert.is_true(collectgarbage "count" - heap < 1024, "Lua's memory grew")
+    assert.is_true(after - before < 5 * 1024, ("%d KiB more"):format(after - before))
+    assert.equal("42", feed "6 * 7")
+  end)
+end)
+
 describe("printing", function()
-  local function text(value) return show.value(value, 100) end
+  local function text(value, width) return show.value(value, width or 100) end
+  local function fits(printed, width)
+    for line in printed:gmatch "[^\n]+" do
+      assert.is_true(utf8.len(line) <= width, line)
+    end
+    return printed
+  end
 
   it("sorts keys and stops at a depth", function()
-    assert.equal('{ 1, "two", a = { b = { c = {...} } }, z = true }',
+    assert.equal('{ 1, "two", a = { b = { c = { d = 1 } } }, z = true }',
       text { 1, "two", z = true, a = { b = { c = { d = 1 } } } })
+    local deep = {}
+    local inner = deep
+    for _ = 1, 50 do
+      inner.next = { long = ("x"):rep(30) }
+      inner = inner.next
+    end
+    local printed = fits(text(deep), 100)
+    assert.contains("{ 2 entries }", printed)
     assert.equal('{ ["two words"] = 1 }', text { ["two words"] = 1 })
     assert.equal("{}", text {})
   end)
   it("ends for tables that hold themselves", function()
-    local t = {}
-    t.t = t
-    assert.contains("{...}", text(t))
+    local t = { name = "t" }
+    t.list, t.self = { t, { t } }, t
+    assert.equal('{ list = { {...}, { {...} } }, name = "t", self = {...} }', text(t))
   end)
-  it("cuts long lists", function()
-    local list = {}
-    for i = 1, 1000 do list[i] = i end
-    assert.contains("... 980 more", text(list))
+  it("indents what is nested", function()
+    local long = ("y"):rep(40)
+    assert.equal(('{\n  a = {\n    b = "%s",\n    c = "%s"\n  },\n  d = 1\n}'):format(long, long),
+      text({ a = { b = long, c = long }, d = 1 }, 60))
+  end)
+  it("cuts large tables, whatever is large", function()
+    local list, keys, nested = {}, {}, {}
+    for i = 1, 1000 do
+      list[i], keys["key" .. i], nested[i] = i, i, { a = { 1, 2, 3 }, b = ("z"):rep(90), [true] = i }
+    end
+    for _, value in ipairs { list, keys, nested } do
+      local printed = fits(text(value), 100)
+      local _, lines = printed:gsub("\n", "\n")
+      assert.is_true(lines < 80, lines)
+      assert.matches("%.%.%. %d+ more", printed)
+    end
+    assert.contains("... 900 more", text(list))
+    assert.contains("... 960 more", text(keys))
+  end)
+  it("sets numbers in columns", function()
+    assert.equal("{\n    1,  10,\n  100,   2\n}", text({ 1, 10, 100, 2 }, 12))
+    assert.equal("  1.0000   2.5000\n  3.0000  -4.0000", text { { 1, 2.5 }, { 3, -4 } })
+  end)
+  it("sets records as a table", function()
+    assert.equal("  epoch  kept    loss\n      1  best  0.5000\n      2        0.2500", text {
+      { epoch = 1, loss = 0.5, kept = "best" }, { epoch = 2, loss = 0.25 } })
+    local wide = {}
+    for i = 1, 2 do
+      wide[i] = { class = "c" .. i }
+      for k = 1, 30 do wide[i]["column" .. k] = k end
+    end
+    assert.contains("also: column", fits(text(wide, 80), 80))
+    local many = {}
+    for i = 1, 500 do many[i] = { file = "f" .. i, reason = "none" } end
+    assert.contains("... 480 more", text(many))
   end)
   it("breaks what is too wide", function()
     assert.equal('{\n  "' .. ("a"):rep(60) .. '",\n  "' .. ("b"):rep(60) .. '"\n}', text { ("a"):rep(60), ("b"):rep(60) })
+    assert.equal("one two\n  three", show.fold("one two three", 8))
+    assert.equal("label    a long\n         line", show.fold("label    a long line", 18))
+    assert.equal(("w"):rep(50), show.fold(("w"):rep(50), 20))
   end)
-  it("makes control characters visible inside tables", function()
-    assert.is_nil(text({ "a\27[2J" }):find("\27", 1, true))
+  it("cuts long strings and says so", function()
+    assert.contains("the first of 1,000,000 bytes", text(("x"):rep(1000000)))
+    assert.contains('..." (5,000 bytes)', text { ("x"):rep(5000) })
+    assert.equal("two\nlines", text "two\nlines")
+  end)
+  it("makes control characters visible", function()
+    for _, value in ipairs { "a\27[2J\0", { "a\27[2J\0" }, { ["\27k"] = "\27" }, { { class = "\27[1m", p = 1 } },
+      { { file = "\27[1m" }, { file = "b" } }, setmetatable({}, { __tostring = function() return "\27[2J" end }) } do
+      assert.is_nil(text(value):find("[\27%z]"))
+    end
   end)
   it("reads predictions as people do", function()
     assert.equal("  mugs 0.97   bowls 0.02", text { { class = "mugs", p = 0.97 }, { class = "bowls", p = 0.02 } })
     assert.equal("  a 1.00\n  b 0.50", text { { { class = "a", p = 1 } }, { { class = "b", p = 0.5 } } })
+    assert.equal("  a 1.00      b 0.00\n  mugs 0.50   a 0.50", text { { { class = "a", p = 1 }, { class = "b", p = 0 } },
+      { { class = "mugs", p = 0.5 }, { class = "a", p = 0.5 } } })
   end)
-  it("shows strict tables without tripping over them", function()
-    assert.contains("folder = function", text(graft.data))
-    assert.contains("resnet18 = function", text(graft.models))
+  it("names what holds functions, and functions", function()
+    assert.matches('^graft%.data%.NAME; help "graft%.data%.csv" explains one of them\n  csv  folder  idx  list$',
+      text(graft.data))
+    assert.contains("resnet18", fits(text(graft.models, 60), 60))
+    assert.contains("augment.NAME", text(graft))
+    assert.equal("function graft.fit", text(graft.fit))
+    assert.equal("function print", text(print))
+    assert.matches("^function %(.*prompt_spec%.lua:%d+%)$", text(function() end))
+  end)
+  it("shows the session's own variables alone", function()
+    local s, feed = session()
+    feed "mine = 1"
+    assert.equal("{ mine = 1 }", feed "_G")
+    feed "print = 2"
+    assert.contains("print = 2", feed "_G")
+    assert.is_not_nil(s.env.graft)
+  end)
+  it("keeps networks, data and tensors in the width", function()
+    local small = graft.models.squeezenet1_1 { classes = { "a", "b" } }
+    fits(text(small, 60), 60)
+    assert.contains("squeezenet1_1", text { small })
+    small:close()
+    assert.contains("tensor [3,4]", text(graft.zeros(3, 4)))
+    assert.equal("{ x = tensor [3,4] ... }", text { x = graft.zeros(3, 4) })
   end)
 end)
 
@@ -299,9 +464,32 @@ describe("standard input that is no terminal", function()
     local text, status = run("printf 'local a = 1\\nfunction f()\\n return a end\\nprint(f())\\n' | " .. program)
     assert.same({ "1\n", 0 }, { text, status })
     text, status = run("printf 'print(1)\\nerror(\"no\", 0)\\nprint(2)\\n' | " .. program)
-    assert.same({ "1\ngraft: no\n", 1 }, { text, status })
+    assert.same({ "1\ngraft: stdin:2: no\n", 1 }, { text, status })
     status = select(2, run(program .. " </dev/null"))
     assert.equal(0, status)
+  end)
+  it("may hold lines as they are typed", function()
+    local text, status = run("printf 'local a = 20\\na + 1\\nfunction f()\\n  return a end\\nf()\\n' | " .. program)
+    assert.same({ "21\n20\n", 0 }, { text, status })
+  end)
+  it("runs nothing when a part of it does not compile, and names lines in errors", function()
+    local text, status = run("printf 'print(1)\\n1 + 1\\nx = = 2\\n' | " .. program)
+    assert.equal(1, status)
+    assert.matches("^graft: stdin:3: unexpected symbol near '='", text)
+    text, status = run("printf '1 + 1\\n\\ngraft.zeros(2)[0]\\n3\\n' | " .. program)
+    assert.equal(1, status)
+    assert.matches("^2\ngraft: stdin:3: tensor: indices start at 1", text)
+    text, status = run("printf '#!/usr/bin/env graft\\nlocal function f() error(\"deep\", 0) end\\nf()\\n' | " .. program)
+    assert.same({ "graft: stdin:2: deep\n", 1 }, { text, status })
+    text, status = run("printf 'x =' | " .. program)
+    assert.equal(1, status)
+    assert.matches("^graft: stdin:1: ", text)
+    text, status = run("printf '1\\nquit()\\n2\\n' | " .. program)
+    assert.same({ "1\n", 0 }, { text, status })
+  end)
+  it("writes errors to stderr alone", function()
+    local text = run("printf 'print(1) error(2)' | { " .. program .. " 2>/dev/null; }")
+    assert.equal("1\n", text)
   end)
 end)
 
