@@ -12,6 +12,7 @@
 #include <lua.h>
 #include <lualib.h>
 
+#include "base/interrupt.h"
 #include "base/threads.h"
 #include "core.h"
 #include "error.h"
@@ -24,13 +25,15 @@ enum {
     EXIT_SIGNAL = 128, /* and the signal's number */
     HOOK_INSTRUCTIONS =
         10000000, /* of Lua after Ctrl-C before a script that never looks is stopped: about 0.1 s */
-    PATIENCE = 2, /* seconds after Ctrl-C at the prompt in which another one does not end the program */
 };
+
+static const double MOMENT = 0.5; /* seconds in which several Ctrl-C are one */
 
 static volatile sig_atomic_t signal_came; /* what a handler can reach */
 static lua_State *main_state;
 static const struct graft_state *main_record;
-static struct timespec signal_time;
+static volatile double heard_at; /* the last Ctrl-C, in seconds */
+static volatile sig_atomic_t warned;
 
 static volatile sig_atomic_t insisting; /* a script was stopped once since the signal came */
 
@@ -48,17 +51,24 @@ static void stop_script(lua_State *L, lua_Debug *info) {
     graft_check(L, status);
 }
 
-/* Another Ctrl-C at the prompt, while the first one is being obeyed: only one that comes much later ends the
- * program and with it all that the session holds. */
+static double now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
+}
+
+/* Another Ctrl-C at the prompt, while the first one is being obeyed: it ends the program, and with it all
+ * that the session holds, only when it comes after a warning. Those that follow at once count as one. */
 static bool insists(void) {
-    static const char words[] = "\nstopping; if it takes too long, Ctrl-C again ends Graft at once\n";
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    if (now.tv_sec - signal_time.tv_sec > PATIENCE)
+    static const char words[] = "\nstopping as soon as it can; Ctrl-C once more ends Graft at once\n";
+    double time = now();
+    if (time - heard_at < MOMENT)
+        return false;
+    heard_at = time;
+    if (warned)
         return true;
-    if (now.tv_sec > signal_time.tv_sec && write(STDERR_FILENO, words, sizeof words - 1) < 0)
-        return true; /* nobody is there */
-    return false;
+    warned = 1;
+    return write(STDERR_FILENO, words, sizeof words - 1) < 0; /* nobody is there */
 }
 
 static void on_signal(int number) {
@@ -68,7 +78,8 @@ static void on_signal(int number) {
         if (!again || insists())
             _exit(EXIT_SIGNAL + number);
     } else {
-        clock_gettime(CLOCK_MONOTONIC, &signal_time);
+        heard_at = now();
+        warned = 0;
         signal_came = number;
         insisting = 0;
         lua_sethook(main_state, stop_script, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
@@ -80,6 +91,7 @@ static void catch_signals(lua_State *L) {
     struct sigaction action = {.sa_handler = on_signal};
     main_state = L;
     main_record = graft_state(L);
+    gr_interrupt_watch(&signal_came);
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);

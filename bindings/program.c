@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "arguments.h"
+#include "base/interrupt.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "base/text.h"
@@ -120,6 +121,7 @@ static int core_clear_interrupt(lua_State *L) {
     if (state->signal) {
         *state->signal = 0;
         lua_sethook(L, NULL, 0, 0); /* main.c's */
+        gr_interrupt_watch(state->signal);
     }
     state->held = false;
     return 0;
@@ -133,6 +135,7 @@ static int core_patient(lua_State *L) {
 
 static int core_hold_interrupt(lua_State *L) {
     graft_state(L)->held = true;
+    gr_interrupt_watch(NULL);
     return 0;
 }
 

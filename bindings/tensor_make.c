@@ -108,6 +108,8 @@ static void push_nest(lua_State *L, const struct gr_tensor *tensor, int dim, int
     int64_t n = tensor->shape[dim];
     lua_createtable(L, n < 1 << 20 ? (int)n : 0, 0);
     for (int64_t i = 0; i < n; i++) {
+        if (i % (1 << 16) == (1 << 16) - 1)
+            graft_check(L, graft_poll(L));
         push_nest(L, tensor, dim + 1, offset + i * tensor->stride[dim], add);
         lua_rawseti(L, -2, i + 1);
     }

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "arguments.h"
+#include "base/interrupt.h"
 #include "base/memory.h"
 #include "core.h"
 #include "data.h"
@@ -210,7 +211,9 @@ static int step(lua_State *L, struct trainer *trainer, int n, struct gr_shape in
     trainer->photos = 0;
     trainer->busy = true;
     graft_lock(trainer->network);
+    gr_interrupt_hold(true); /* a step is made whole */
     int status = graft_unlock(trainer->network, gr_trainer_step(trainer->trainer, n, input, x, k, y, &loss));
+    gr_interrupt_hold(false);
     trainer->busy = false;
     trainer->call.L = NULL;
     if (loader)

@@ -1,6 +1,7 @@
 #include "data/listing.h"
 
 #include "base/digest.h"
+#include "base/interrupt.h"
 #include "base/memory.h"
 #include "base/status.h"
 #include "base/text.h"
@@ -237,6 +238,8 @@ static void read_candidate(void *context, int64_t chunk, int worker) {
     uint8_t *bytes;
     size_t size;
     (void)worker;
+    if (gr_interrupted())
+        return;
     int status = gr_image_file_at(listing->data->root, candidate->relative, &bytes, &size);
     if (!status) {
         gr_listing_hash(bytes, size, candidate->hash);
@@ -253,6 +256,7 @@ static int read_all(struct gr_listing *listing) {
     char name[256];
     int64_t kept = 0;
     gr_parallel(listing->count, read_candidate, listing);
+    GR_TRY(gr_interrupt_check());
     for (int64_t i = 0; i < listing->count; i++) {
         struct gr_candidate *candidate = &listing->candidates[i];
         if (!candidate->reason) {

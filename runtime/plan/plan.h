@@ -81,7 +81,8 @@ struct gr_stream {
     uint64_t seed, fit, step;
 };
 
-/* Runs `n` photos (1..capacity) forward. `stream` may be NULL when not training. */
+/* Runs `n` photos (1..capacity) forward. `stream` may be NULL when not training. GR_ERROR_INTERRUPT between
+ * two layers when somebody wishes to stop (base/interrupt.h). */
 int gr_plan_forward(struct gr_plan *plan, int n, const struct gr_stream *stream);
 
 /* From now on each forward pass widens ranges[net->layer_count], the caller's, by what the layers read first;

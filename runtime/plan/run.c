@@ -1,6 +1,7 @@
 /* bind and run: after binding every step has its pointers, so running is a loop over steps. */
 #include "plan/internal.h"
 
+#include "base/interrupt.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "base/status.h"
@@ -263,6 +264,7 @@ int gr_plan_forward(struct gr_plan *plan, int n, const struct gr_stream *stream)
         struct gr_step *step = &plan->steps[i];
         if (step->dropped)
             continue;
+        GR_TRY(gr_interrupt_check()); /* held where a training step must be whole */
         double began = gr_profile_begin(plan);
         refresh(step);
         if (plan->measured && step->layer->input_count > 0)

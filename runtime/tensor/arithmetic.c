@@ -61,8 +61,7 @@ int gr_unary(struct gr_tensor *out, enum gr_unary op, const struct gr_tensor *a)
     struct gr_walk walk = gr_walk(a->rank, a->shape);
     gr_walk_add(&walk, out);
     gr_walk_add(&walk, a);
-    gr_walk_run(&walk, gr_row_unary, &op);
-    return GR_OK;
+    return gr_walk_make(&walk, gr_row_unary, &op, out);
 }
 
 int gr_unary_in_place(struct gr_tensor *a, enum gr_unary op) {
@@ -88,8 +87,7 @@ int gr_binary(struct gr_tensor *out, enum gr_binary op, const struct gr_tensor *
     gr_walk_add(&walk, out);
     gr_walk_add(&walk, a);
     gr_walk_add(&walk, b);
-    gr_walk_run(&walk, gr_row_binary, &op);
-    return GR_OK;
+    return gr_walk_make(&walk, gr_row_binary, &op, out);
 }
 
 int gr_binary_number(struct gr_tensor *out, enum gr_binary op, const struct gr_tensor *a, float number,
@@ -103,8 +101,7 @@ int gr_binary_number(struct gr_tensor *out, enum gr_binary op, const struct gr_t
     gr_walk_add(&walk, a);
     if (!number_first)
         gr_walk_add_number(&walk, &number);
-    gr_walk_run(&walk, gr_row_binary, &op);
-    return GR_OK;
+    return gr_walk_make(&walk, gr_row_binary, &op, out);
 }
 
 /* What can be read while target is written: source itself, or a copy when it shares target's storage in
@@ -168,8 +165,7 @@ int gr_where(struct gr_tensor *out, const struct gr_tensor *condition, const str
     gr_walk_add(&walk, out);
     for (int k = 0; k < 3; k++)
         gr_walk_add(&walk, all[k]);
-    gr_walk_run(&walk, gr_row_where, NULL);
-    return GR_OK;
+    return gr_walk_make(&walk, gr_row_where, NULL, out);
 }
 
 int gr_clamp(struct gr_tensor *out, const struct gr_tensor *a, float low, float high) {

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/interrupt.h"
 #include "base/random.h"
 #include "base/status.h"
 #include "tensor/arithmetic.h"
@@ -30,13 +31,25 @@ int gr_eye(struct gr_tensor *out, int64_t rows, int64_t columns) {
     return GR_OK;
 }
 
+enum { LOOK = 1 << 20 }; /* numbers between two looks at whether somebody wishes to stop */
+
+static int drawing(struct gr_tensor *out) {
+    int status = gr_interrupt_check();
+    if (status)
+        gr_tensor_release(out);
+    return status;
+}
+
 int gr_rand(struct gr_tensor *out, int rank, const int64_t *shape, float low, float high, uint64_t seed,
             uint64_t draw) {
     struct gr_random random = gr_random(seed, GR_RANDOM_TENSOR, draw, 0, 0);
     GR_TRY(gr_tensor_reserve(out, GR_F32, rank, shape));
     float *x = gr_tensor_floats(out);
-    for (int64_t i = 0, count = gr_tensor_count(out); i < count; i++)
+    for (int64_t i = 0, count = gr_tensor_count(out); i < count; i++) {
+        if (i % LOOK == 0)
+            GR_TRY(drawing(out));
         x[i] = gr_random_between(&random, low, high);
+    }
     return GR_OK;
 }
 
@@ -45,8 +58,11 @@ int gr_randn(struct gr_tensor *out, int rank, const int64_t *shape, float mean, 
     struct gr_random random = gr_random(seed, GR_RANDOM_TENSOR, draw, 0, 0);
     GR_TRY(gr_tensor_reserve(out, GR_F32, rank, shape));
     float *x = gr_tensor_floats(out);
-    for (int64_t i = 0, count = gr_tensor_count(out); i < count; i++)
+    for (int64_t i = 0, count = gr_tensor_count(out); i < count; i++) {
+        if (i % LOOK == 0)
+            GR_TRY(drawing(out));
         x[i] = mean + deviation * gr_random_normal(&random);
+    }
     return GR_OK;
 }
 

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "base/interrupt.h"
 #include "base/status.h"
 #include "kernels/gemm.h"
 #include "tensor/arithmetic.h"
@@ -51,17 +52,35 @@ static int64_t batch_offset(const struct gr_tensor *tensor, const struct gr_tens
     return offset;
 }
 
-static void multiply(const struct gr_tensor *out, const struct matrix *a, const struct matrix *b) {
+/* One product in slabs of rows that take a moment each: between them somebody may wish to stop. How it is cut
+ * depends on the shapes alone. */
+static int multiply_one(const struct matrix *a, const struct matrix *b, int m, int n, int k,
+                        const float *left, const float *right, float *out) {
+    enum { LEAST = 64 };       /* rows of a slab */
+    const double moment = 4e9; /* multiplications: some tens of milliseconds */
+    double slab = moment / ((double)n * k);
+    int rows = slab >= m ? m : slab < LEAST ? LEAST : (int)slab;
+    for (int done = 0; done < m; done += rows) {
+        int height = m - done < rows ? m - done : rows;
+        GR_TRY(gr_interrupt_check());
+        gr_gemm_parallel(a->transposed, b->transposed, height, n, k, 1.0f,
+                         left + (int64_t)done * (a->transposed ? 1 : a->leading), a->leading, right,
+                         b->leading, 0.0f, out + (int64_t)done * n, n);
+    }
+    return GR_OK;
+}
+
+static int multiply(const struct gr_tensor *out, const struct matrix *a, const struct matrix *b) {
     int m = (int)out->shape[out->rank - 2], n = (int)out->shape[out->rank - 1];
     int k = (int)a->tensor.shape[a->tensor.rank - 1];
     int64_t batches = 1;
     for (int d = 0; d < out->rank - 2; d++)
         batches *= out->shape[d];
     for (int64_t i = 0; i < batches; i++)
-        gr_gemm_parallel(a->transposed, b->transposed, m, n, k, 1.0f,
-                         gr_tensor_floats(&a->tensor) + batch_offset(&a->tensor, out, i), a->leading,
-                         gr_tensor_floats(&b->tensor) + batch_offset(&b->tensor, out, i), b->leading, 0.0f,
-                         gr_tensor_floats(out) + i * m * n, n > 0 ? n : 1);
+        GR_TRY(multiply_one(a, b, m, n, k, gr_tensor_floats(&a->tensor) + batch_offset(&a->tensor, out, i),
+                            gr_tensor_floats(&b->tensor) + batch_offset(&b->tensor, out, i),
+                            gr_tensor_floats(out) + i * m * n));
+    return GR_OK;
 }
 
 /* Shape of the product of two tensors of rank 2 and more. */
@@ -95,7 +114,7 @@ static int product(struct gr_tensor *out, const struct gr_tensor *a, const struc
     if (!status)
         status = prepare(&right, b);
     if (!status && gr_tensor_count(out) > 0 && a->shape[a->rank - 1] > 0)
-        multiply(out, &left, &right);
+        status = multiply(out, &left, &right);
     gr_tensor_release(&left.tensor);
     gr_tensor_release(&right.tensor);
     if (status)

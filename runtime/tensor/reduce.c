@@ -143,8 +143,7 @@ int gr_reduce(struct gr_tensor *out, enum gr_reduction op, const struct gr_tenso
     if (op == GR_REDUCE_MAX || op == GR_REDUCE_MIN)
         GR_TRY(refuse_nothing(tensor, tensor->shape[dim], NAMES[op]));
     GR_TRY(reserve_lanes(out, GR_F32, tensor, dim, keep));
-    gr_lanes_run(tensor, dim, reduce_one, &job);
-    return GR_OK;
+    return gr_lanes_make(tensor, dim, reduce_one, &job, out);
 }
 
 int gr_arg_all(int64_t *out, const struct gr_tensor *tensor, bool largest) {
@@ -164,8 +163,7 @@ int gr_arg(struct gr_tensor *out, const struct gr_tensor *tensor, int dim, bool 
     GR_TRY(gr_dim_check(tensor, dim));
     GR_TRY(refuse_nothing(tensor, tensor->shape[dim], largest ? "argmax" : "argmin"));
     GR_TRY(reserve_lanes(out, GR_I64, tensor, dim, keep));
-    gr_lanes_run(tensor, dim, arg_one, &job);
-    return GR_OK;
+    return gr_lanes_make(tensor, dim, arg_one, &job, out);
 }
 
 static void softmax_one(void *context, int64_t lane) {
@@ -191,7 +189,5 @@ int gr_tensor_softmax(struct gr_tensor *out, const struct gr_tensor *tensor, int
     GR_TRY(gr_float_check(tensor));
     GR_TRY(gr_dim_check(tensor, dim));
     GR_TRY(gr_tensor_reserve(out, GR_F32, tensor->rank, tensor->shape));
-    if (gr_tensor_count(tensor) > 0)
-        gr_lanes_run(tensor, dim, softmax_one, &job);
-    return GR_OK;
+    return gr_tensor_count(tensor) > 0 ? gr_lanes_make(tensor, dim, softmax_one, &job, out) : GR_OK;
 }

@@ -1,6 +1,7 @@
 /* Sorting along a dimension: a heap whose order has no equals, so that the result is stable. */
 #include <string.h>
 
+#include "base/interrupt.h"
 #include "base/memory.h"
 #include "base/status.h"
 #include "tensor/arithmetic.h"
@@ -62,20 +63,23 @@ int gr_topk(struct gr_tensor *indices, struct gr_tensor *values, const struct gr
     int status = heap ? gr_tensor_reserve(&places, GR_I64, tensor->rank, shape) : gr_error()->code;
     if (!status)
         status = gr_tensor_reserve(&found, GR_F32, tensor->rank, shape);
+    enum { LOOK = 1 << 16 }; /* elements between two looks at whether somebody wishes to stop */
     int64_t lanes = status || gr_tensor_count(&places) == 0 ? 0 : gr_lane_count(tensor, dim);
-    for (int64_t lane = 0; lane < lanes; lane++) {
+    for (int64_t lane = 0; lane < lanes && !status; lane++) {
         const float *x = gr_tensor_floats(tensor) + gr_lane_offset(tensor, dim, lane);
         int64_t to = gr_lane_offset(&places, dim, lane), left = n;
         for (int64_t i = 0; i < n; i++)
             heap[i] = (struct item){x[i * step], i};
         for (int64_t i = n / 2 - 1; i >= 0; i--)
             sift(heap, n, i, largest);
-        for (int64_t i = 0; i < k; i++) {
+        for (int64_t i = 0; i < k && !status; i++) {
             gr_tensor_integers(&places)[to + i * places.stride[dim]] = heap[0].index;
             gr_tensor_floats(&found)[to + i * found.stride[dim]] = heap[0].value;
             heap[0] = heap[--left];
             if (left > 0)
                 sift(heap, left, 0, largest);
+            if (i % LOOK == 0)
+                status = gr_interrupt_check();
         }
     }
     gr_free(heap);

@@ -1,6 +1,8 @@
 /* The loop under element-wise work. */
 #include "tensor/walk.h"
 
+#include "base/interrupt.h"
+#include "base/status.h"
 #include "base/threads.h"
 
 enum { PIECE = 16384 }; /* elements that are worth handing to a thread */
@@ -88,6 +90,8 @@ static void chunk(void *context, int64_t index, int worker) {
     const struct job *job = context;
     int64_t n = job->walk->shape[job->walk->rank - 1];
     (void)worker;
+    if (job->walk->interruptible && gr_interrupted())
+        return;
     if (job->per_row > 1) {
         int64_t first = index % job->per_row * PIECE;
         visit(job, index / job->per_row, first, n - first < PIECE ? n - first : PIECE);
@@ -121,6 +125,20 @@ void gr_walk_run(struct gr_walk *walk, gr_walk_row *row, const void *context) {
         gr_parallel(chunks, chunk, &job);
 }
 
+/* The end of work that could be given up. */
+static int made(struct gr_tensor *out) {
+    int status = gr_interrupt_check();
+    if (status)
+        gr_tensor_release(out);
+    return status;
+}
+
+int gr_walk_make(struct gr_walk *walk, gr_walk_row *row, const void *context, struct gr_tensor *out) {
+    walk->interruptible = true;
+    gr_walk_run(walk, row, context);
+    return made(out);
+}
+
 int64_t gr_lane_count(const struct gr_tensor *tensor, int dim) {
     int64_t count = 1;
     for (int d = 0; d < tensor->rank; d++)
@@ -149,12 +167,14 @@ static void lanes_chunk(void *context, int64_t index, int worker) {
     const struct lanes *lanes = context;
     int64_t end = (index + 1) * lanes->per_call;
     (void)worker;
+    if (gr_interrupted())
+        return;
     for (int64_t lane = index * lanes->per_call; lane < end && lane < lanes->count; lane++)
         lanes->body(lanes->context, lane);
 }
 
-void gr_lanes_run(const struct gr_tensor *tensor, int dim, void (*body)(void *context, int64_t lane),
-                  void *context) {
+int gr_lanes_make(const struct gr_tensor *tensor, int dim, void (*body)(void *context, int64_t lane),
+                  void *context, struct gr_tensor *out) {
     int64_t n = tensor->shape[dim] > 0 ? tensor->shape[dim] : 1;
     struct lanes lanes = {.body = body, .context = context, .count = gr_lane_count(tensor, dim)};
     lanes.per_call = n < PIECE ? PIECE / n : 1;
@@ -163,4 +183,5 @@ void gr_lanes_run(const struct gr_tensor *tensor, int dim, void (*body)(void *co
         lanes_chunk(&lanes, 0, 0);
     else
         gr_parallel(chunks, lanes_chunk, &lanes);
+    return made(out);
 }

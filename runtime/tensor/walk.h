@@ -4,6 +4,8 @@
 #ifndef GRAFT_TENSOR_WALK_H
 #define GRAFT_TENSOR_WALK_H
 
+#include <stdbool.h>
+
 #include "tensor/tensor.h"
 
 enum { GR_WALK_OPERANDS = 4 };
@@ -14,6 +16,9 @@ typedef void gr_walk_row(const void *context, int64_t n, char *const *at, const 
 
 struct gr_walk {
     int operands, rank;
+    bool interruptible; /* rows that have not begun are left out once somebody wishes to stop
+                         * (base/interrupt.h)
+                         */
     int64_t shape[GR_MAX_RANK];
     int64_t stride[GR_WALK_OPERANDS][GR_MAX_RANK]; /* in elements */
     char *base[GR_WALK_OPERANDS];
@@ -29,14 +34,18 @@ void gr_walk_add(struct gr_walk *walk, const struct gr_tensor *tensor);
 void gr_walk_add_number(struct gr_walk *walk, const float *number);
 /* Calls row until every element was visited once. */
 void gr_walk_run(struct gr_walk *walk, gr_walk_row *row, const void *context);
+/* The same for a result that nobody holds yet: GR_ERROR_INTERRUPT when somebody wished to stop, and `out`,
+ * the walk's first operand, is released. */
+int gr_walk_make(struct gr_walk *walk, gr_walk_row *row, const void *context, struct gr_tensor *out);
 
 /* A lane is what remains of a tensor when all indices but the one along `dim` are held; lanes are numbered in
  * row-major order of the other indices. */
 int64_t gr_lane_count(const struct gr_tensor *tensor, int dim);
 /* Elements from the tensor's first element to the lane's first; the lane goes on by tensor->stride[dim]. */
 int64_t gr_lane_offset(const struct gr_tensor *tensor, int dim, int64_t lane);
-/* Calls body once a lane, in any thread; it writes nothing but what belongs to its lane. */
-void gr_lanes_run(const struct gr_tensor *tensor, int dim, void (*body)(void *context, int64_t lane),
-                  void *context);
+/* Calls body once a lane, in any thread; it writes nothing but what belongs to its lane of `out`, which is
+ * released with GR_ERROR_INTERRUPT when somebody wished to stop (base/interrupt.h). */
+int gr_lanes_make(const struct gr_tensor *tensor, int dim, void (*body)(void *context, int64_t lane),
+                  void *context, struct gr_tensor *out);
 
 #endif

@@ -172,17 +172,22 @@ local function split(text, name, env)
    return list
 end
 
--- The chunks of a text: one where it compiles as a whole, else as many as its lines make. Results as those of split.
+-- The chunks of a text. With `keep`, as if it were typed line by line: each line that can stand alone is one, so that its
+-- results are printed and Ctrl-C ends what comes after it too. Otherwise one, where the text compiles as a whole, and as many as
+-- its lines make where it does not. Results as those of split.
 function chunks.read(text, name, env, keep)
    local whole, message, unfinished = chunks.compile(text, name, env, keep)
-   if whole then
-      return { { run = whole, line = 1 } }
-   elseif not text:find("\n") then
+   if not text:find("\n") or (whole and not keep) then
+      if whole then
+         return { { run = whole, line = 1 } }
+      end
       return nil, message, unfinished, {}, text
    end
    local list, why, open, before, rest = split(text, name, env)
    if list then
       return list
+   elseif whole then -- a label, say, that another line jumps to
+      return { { run = whole, line = 1 } }
    elseif #before == 0 then -- what is wrong is better told of the whole
       return nil, message, unfinished, before, text
    end

@@ -363,6 +363,7 @@ local function one_epoch(job, state, folder)
    if improved then
       state.best = { epoch = epoch, val_accuracy = row.val_accuracy, val_loss = row.val_loss, val_f1 = row.val_f1,
          val_map = row.val_map }
+      state.best_result = result
       remember_best(job)
    end
    run_folder.append_metrics(folder, row)
@@ -410,7 +411,13 @@ local function make_run(job, state, folder, files)
    if kept == "best" then
       load_kept(job, folder, files)
    end
-   local evaluation = validate(job)
+   -- somebody who stops a training waits for no measurement: that of the best epoch is there
+   local evaluation
+   if state.stopped ~= "interrupt" then
+      evaluation = validate(job)
+   elseif kept == "best" then
+      evaluation = state.best_result
+   end
    local after, tensors = check_frozen(job, state)
    local heads = {}
    for _, head in ipairs(evaluation and evaluation.heads or {}) do
@@ -453,6 +460,11 @@ local function announce(job)
    end
 end
 
+-- Ctrl-C where somebody types: the fit ends, the session goes on.
+local function at_prompt()
+   return context.interactive and core.signal() == 2
+end
+
 local function train(job, state, folder)
    job.bar = progress.bar("epoch", #job.train * job.options.epochs, #job.train * state.epoch)
    while not state.stopped do
@@ -464,7 +476,11 @@ local function train(job, state, folder)
          end
          if core.is_error(failure) and failure.kind == "interrupt" then
             state.stopped = "interrupt"
-            progress.line("stopped after the step; the last checkpoint is whole")
+            if at_prompt() then
+               job.bar:finish((state.text or job.bar.label) .. "   ^C")
+            else
+               progress.line("stopped after the step; the last checkpoint is whole")
+            end
             return failure
          end
          progress.clear()
@@ -577,7 +593,7 @@ function fit.fit(net, d, options)
    context.runs[#context.runs + 1] = result
    core.write(folder .. "/report.txt", run.text(result) .. "\n")
    run_folder.made(folder, job.options.name, state.epoch, result.digest)
-   if interrupted and not (context.interactive and core.signal() == 2) then
+   if interrupted and not at_prompt() then
       progress.line(tostring(result))
       error(interrupted, 0)
    elseif interrupted then
@@ -630,8 +646,11 @@ function fit.fine_tune(net, d, options)
    end
    local sgd = descriptions.optimizer.sgd { lr = lr, momentum = 0.9, weight_decay = 1e-4 }
    net:freeze("body")
-   fit.fit(net, d, phase(options, { name = "head", epochs = math.max(1, epochs // 4), optimizer = sgd,
+   local first = fit.fit(net, d, phase(options, { name = "head", epochs = math.max(1, epochs // 4), optimizer = sgd,
       prefix = options.prefix }))
+   if not context.planning and first.stopped == "interrupt" then
+      return first
+   end
    net:unfreeze { "body", bn = "fixed" }:lr_scale { { "*", 1 / 10 }, { "head", 1 } }
    return fit.fit(net, d, phase(options, { name = "all", epochs = epochs, optimizer = sgd, clip = 1, -- nothing is frozen
       augment = options.augment or "none", schedule = descriptions.schedule.one_cycle { warmup = 0.3 } }))

@@ -46,8 +46,8 @@ function Bar:draw(text)
    local left = fresh > 0 and spent > 0.5
       and ("%s left"):format(format.seconds(spent / fresh * (self.total - self.done))) or ""
    local line = ("%s  [%s%s]  %s  %s"):format(self.label, ("#"):rep(cells), ("-"):rep(24 - cells), text or "", left)
-   if #line >= self.columns then
-      line = line:sub(1, self.columns - 1)
+   if #line > self.columns - 3 then -- Ctrl-C puts ^C behind it, which must not begin another line
+      line = line:sub(1, self.columns - 3)
    end
    io.stderr:write("\r", line, "\27[K")
    drawn = true

@@ -13,7 +13,8 @@ local optional = { "name", "best", "last", "kept", "out", "evaluation", "monitor
 local function accuracy_line(self)
    local best, evaluation = self.best, self.evaluation
    if not evaluation then
-      return "accuracy", "not measured: there is no validation set"
+      return "accuracy", best and best.val_accuracy and ("%.3f on photos it never trained on"):format(best.val_accuracy)
+         or self.stopped == "interrupt" and "not measured" or "not measured: there is no validation set"
    end
    local count, right = evaluation.count, evaluation.right
    if evaluation.map then

@@ -194,6 +194,9 @@ local function word(value)
       return quoted(value)
    elseif type(value) == "function" then
       return function_text(value)
+   elseif math.type(value) == "float" and math.abs(value) >= 1e-4 and math.abs(value) < 1e6 then
+      local short = ("%.7g"):format(value) -- what float32 can tell
+      return math.tointeger(value) and tostring(value) or short
    end
    local first, rest = show.printable(tostring(value)):match("^([^\n]*)(.*)$")
    return rest ~= "" and first .. " ..." or first
@@ -540,7 +543,8 @@ local function table_text(value, width)
       elseif is_prediction(rawget(value, 1)) and is_prediction(rawget(value, length)) then
          return predictions(value, width)
       end
-      local text = length > 1 and (records(value, length, width) or matrix(value, length, width))
+      local text = (length > 1 or not inline(value, width, { depth = 0 }))
+         and (records(value, length, width) or matrix(value, length, width))
       if text then
          return text
       end

@@ -1,4 +1,5 @@
--- The prompt: lines that stay, printing, errors, completion, the reference; and a session in a terminal of its own.
+-- The prompt: lines that stay, printing, errors, completion, the reference; -e and standard input. What needs a terminal is in
+-- terminal_spec.lua.
 local graft = require "graft"
 local core = require "graft.core"
 local chunks = require "graft.chunks"
@@ -130,8 +131,10 @@ describe("lines", function()
 end)
 
 describe("text of several lines", function()
-  it("is one chunk where it can be", function()
+  it("is run as if it were typed", function()
     local _, feed = session()
+    assert.equal("2\n3", feed "local a = 1\na + 1\n-- a comment\n\na + 2")
+    assert.equal("3", feed "local i = 0\n::again::\ni = i + 1\nif i < 3 then goto again end\nreturn i") -- cannot be cut
     assert.equal("3", feed "local a = 1\nlocal b = a + 1\nprint_nothing = nil\nreturn a + b")
     assert.equal("6", feed "local t = { 1,\n  2,\n  3 }\nlocal s = 0\nfor _, v in ipairs(t) do\n\ts = s + v\nend\nreturn s")
   end)
@@ -490,102 +493,6 @@ describe("standard input that is no terminal", function()
   it("writes errors to stderr alone", function()
     local text = run("printf 'print(1) error(2)' | { " .. program .. " 2>/dev/null; }")
     assert.equal("1\n", text)
-  end)
-end)
-
--- The program in a pseudo-terminal that `script` makes: send(text) types, expect(text) waits for it and gives all output.
-local function terminal()
-  if os.execute("command -v script >/dev/null 2>&1") ~= true then
-    skip "the program script (util-linux) is not here"
-  end
-  local log, history = os.tmpname(), os.tmpname()
-  -- Ctrl-C reaches the shell too, which has to outlive it to report the status: dash, unlike bash, would die of it.
-  local command = ("trap : INT; GRAFT_HISTORY=%s TERM=vt100 %s; echo status $?"):format(quoted(history), quoted(program))
-  local script = ("SHELL=/bin/sh script -qfec %s %s >/dev/null 2>&1"):format(quoted(command), quoted(log))
-  local pipe = assert(io.popen(clean(script), "w"))
-  local seen = 1
-  local t = { history = history }
-  function t.send(text)
-    pipe:write(text)
-    pipe:flush()
-  end
-  function t.expect(words, seconds)
-    local deadline = os.time() + (seconds or 60)
-    repeat
-      local file = assert(io.open(log))
-      local text = file:read "a"
-      file:close()
-      local first, last = text:find(words, seen, true)
-      if first then
-        local part = text:sub(seen, last)
-        seen = last + 1
-        return part
-      end
-      os.execute "sleep 0.05"
-      if os.time() > deadline then
-        error(("waited for %q in vain; the terminal shows %q"):format(words, text:sub(seen)), 0)
-      end
-    until false
-  end
-  function t.close()
-    pipe:close()
-    os.remove(log)
-    os.remove(history)
-  end
-  return t
-end
-
-describe("a session in a terminal", function()
-  it("greets, keeps locals, completes, survives Ctrl-C and errors, keeps history, ends with Ctrl-D", function()
-    local t = terminal()
-    local greeting = t.expect "leaves."
-    assert.contains("Graft " .. graft.version, greeting)
-    t.expect "> "
-    t.send "local answer = 6 * 7\r"
-    t.expect "\n"
-    t.send "answer .. '!'\r"
-    t.expect "42!"
-    t.expect "> "
-    t.send "for i = 1, 2 do\r"
-    t.expect ">> "
-    t.send "print('line ' .. i) end\r"
-    t.expect "line 2"
-    t.expect "> "
-    t.send "graft.vers\t .. '?'\r"
-    t.expect(graft.version .. "?")
-    t.expect "> "
-    t.send "half a line"
-    t.expect "half a line"
-    t.send "\3"
-    t.expect "^C"
-    t.send "while true do end\r"
-    t.expect "while true do end\r\n"
-    t.send "\3"
-    t.expect "interrupted"
-    t.send "error('not the end', 0)\r"
-    t.expect "error: not the end"
-    t.send "answer + 1\r"
-    t.expect "43"
-    t.send "\27[A\27[A\r" -- two lines back in the history
-    t.expect "error: not the end"
-    t.expect "> "
-    t.send "\4"
-    t.expect "status 0"
-    local file = assert(io.open(t.history))
-    local history = file:read "a"
-    file:close()
-    t.close()
-    assert.contains("error", history)
-    assert.is_nil(history:find("half", 1, true))
-  end)
-  it("loads GRAFT_HISTORY, and ends at SIGTERM with status 143", function()
-    local t = terminal()
-    t.expect "> "
-    t.send "pid = io.open('/proc/self/stat'):read('n')\r"
-    t.expect "\n"
-    t.send "os.execute('kill -TERM ' .. pid) while true do end\r"
-    t.expect "status 143"
-    t.close()
   end)
 end)
 
