@@ -30,7 +30,7 @@
  * core.patient()                      the prompt: a second Ctrl-C within moments of the first does not end the program
  * core.signal() -> number|nil         the signal that came (2 or 15)
  * core.check_interrupt()              raises kind "interrupt" when it has
- * core.terminal(stream) -> columns|nil    "stdin", "stdout", "stderr"; nil when it is none
+ * core.terminal(stream) -> columns, lines | nil    "stdin", "stdout", "stderr"; nil when it is none
  * core.error(kind, message [, near [, usage]])  raises a graft error (err.usage: exit status 2); core.is_error(v) -> boolean
  * core.nearest(word, list) -> string|nil
  * core.glob(pattern, name) -> boolean
@@ -129,7 +129,10 @@
  * core.image_load(path) -> T [3,H,W] of 0..1, EXIF orientation applied
  * core.image_save(T, path [, quality])    .png or .jpg
  * core.image_resize(T|path, height, width [, "bilinear"|"bicubic"]) -> T
- * core.image_blocks(T|path, columns, colour) -> text     half blocks for a terminal, or characters without colour
+ * core.image_blocks(T|path, columns, lines, palette) -> text     for a terminal: half blocks ("24bit", "256"), or characters
+ *                                     without colour ("dark", "light": the terminal's background)
+ * core.image_maps(T [C,H,W], count, across, tile_w, tile_h, low, high, palette) -> text     the first maps as a grid of grey
+ *                                     tiles, black at `low`, white at `high`
  * core.image_size(path) -> width, height, "JPEG"|"PNG"
  * core.preprocess(net, T|path) -> T [1,C,H,W]
  * core.data_folder(dir, {val=, classes=, size=, on_bad=, max_skip=}) -> dataset

@@ -1,11 +1,11 @@
 /* Photos: reading, writing, resizing, showing, and as a network wants them. */
-#include <stdio.h>
 #include <string.h>
 
 #include "arguments.h"
 #include "base/memory.h"
 #include "data.h"
 #include "data/augment.h"
+#include "data/blocks.h"
 #include "data/floats.h"
 #include "data/image.h"
 #include "data/resize.h"
@@ -154,58 +154,76 @@ static int core_preprocess(lua_State *L) {
 
 /* ---- in a terminal ---- */
 
-/* One cell: the upper pixel as foreground of a half block, the lower as its background. */
-static void add_cell(luaL_Buffer *buffer, const uint8_t *upper, const uint8_t *lower) {
-    char cell[80];
-    snprintf(cell, sizeof cell, "\x1b[38;2;%d;%d;%dm\x1b[48;2;%d;%d;%dm\xe2\x96\x80", upper[0], upper[1],
-             upper[2], lower[0], lower[1], lower[2]);
-    luaL_addstring(buffer, cell);
+static void release_text(void *text) {
+    gr_text_free(text);
+    gr_free(text);
 }
 
-/* Without colour: a character as dense as the two pixels are bright. */
-static void add_grey_cell(luaL_Buffer *buffer, const uint8_t *upper, const uint8_t *lower) {
-    static const char ramp[] = " .:-=+*#%@";
-    int light = 0;
-    static const int weight[] = {3, 6, 1}; /* tenths of the luminance */
-    for (int c = 0; c < 3; c++)
-        light += weight[c] * (upper[c] + lower[c]);
-    luaL_addchar(buffer, ramp[light * 9 / (20 * 255)]);
+/* A text that is released when something raises. */
+static struct gr_text *hold_text(lua_State *L) {
+    void **held = graft_hold(L, release_text);
+    *held = gr_calloc(1, sizeof(struct gr_text));
+    if (!*held)
+        graft_raise(L);
+    return *held;
 }
 
-/* core.image_blocks(T|path, columns, colour) -> text */
+static enum gr_palette check_palette(lua_State *L, int argument) {
+    static const char *const names[] = {"24bit", "256", "dark", "light", NULL};
+    return (enum gr_palette)graft_choice(L, argument, "graft.image.show", "the palette", names, -1);
+}
+
+static int check_cells(lua_State *L, int argument, const char *what) {
+    lua_Integer cells = graft_integer(L, argument, "graft.image.show", what);
+    if (cells < 1 || cells > 1000)
+        graft_fail(L, GR_ERROR_OPTION, "graft.image.show: %s must be 1 to 1000, got %lld", what,
+                   (long long)cells);
+    return (int)cells;
+}
+
+/* core.image_blocks(T|path, columns, lines, palette) -> text */
 static int core_image_blocks(lua_State *L) {
-    lua_Integer columns = graft_integer(L, 2, "graft.image.show", "the columns");
-    bool colour = lua_toboolean(L, 3);
+    int columns = check_cells(L, 2, "the columns"), lines = check_cells(L, 3, "the lines"), w, h;
+    enum gr_palette palette = check_palette(L, 4);
     const struct gr_image *image = check_image(L, 1, "graft.image.show");
-    if (columns < 1 || columns > 1000)
-        return graft_fail(L, GR_ERROR_OPTION, "graft.image.show: 1 to 1000 columns, got %lld",
-                          (long long)columns);
-    int w = (int)columns, h = (int)((int64_t)w * image->h / image->w);
-    h = h < 2 ? 2 : h > 2000 ? 2000 : h + h % 2;
     struct gr_image *small = new_image(L);
+    struct gr_text *text = hold_text(L);
+    gr_blocks_fit(image->w, image->h, columns, lines, &w, &h);
     graft_check(L, gr_resize(small, image, w, h, GR_BILINEAR, NULL, NULL));
-    luaL_Buffer buffer;
-    luaL_buffinit(L, &buffer);
-    for (int y = 0; y < h; y += 2) {
-        for (int x = 0; x < w; x++) {
-            const uint8_t *upper = small->pixels + ((size_t)y * w + x) * 3, *lower = upper + (size_t)w * 3;
-            (colour ? add_cell : add_grey_cell)(&buffer, upper, lower);
-        }
-        luaL_addstring(&buffer, colour ? "\x1b[0m\n" : "\n");
-    }
-    luaL_pushresult(&buffer);
+    graft_check(L, gr_blocks(text, small, palette));
+    lua_pushlstring(L, text->bytes, text->length);
+    return 1;
+}
+
+/* core.image_maps(T [C,H,W], count, across, tile_w, tile_h, low, high, palette) -> text */
+static int core_image_maps(lua_State *L) {
+    static const char NAME[] = "graft.image.show";
+    const struct gr_tensor *maps = graft_tensor_argument(L, 1, NAME, "the maps");
+    int count = check_cells(L, 2, "the number of maps"), across = check_cells(L, 3, "the maps in a row");
+    int tile_w = check_cells(L, 4, "a map's width"), tile_h = check_cells(L, 5, "a map's height");
+    float low = (float)graft_number(L, 6, NAME, "what is black"),
+          high = (float)graft_number(L, 7, NAME, "what is white");
+    enum gr_palette palette = check_palette(L, 8);
+    if (maps->rank != 3 || maps->dtype != GR_F32 || maps->shape[0] < count || maps->shape[1] < 1 ||
+        maps->shape[2] < 1 || maps->shape[1] > GR_IMAGE_MAX_SIDE || maps->shape[2] > GR_IMAGE_MAX_SIDE)
+        return graft_fail(L, GR_ERROR_SHAPE, "%s: expected at least %d maps [C,H,W]", NAME, count);
+    struct gr_tensor *packed = graft_new_tensor(L);
+    struct gr_image *grid = new_image(L);
+    struct gr_text *text = hold_text(L);
+    graft_check(L, gr_tensor_pack(packed, maps));
+    graft_check(L, gr_blocks_maps(grid, gr_tensor_floats(packed), count, (int)maps->shape[1],
+                                  (int)maps->shape[2], low, high, across, tile_w, tile_h));
+    graft_check(L, gr_blocks_tiles(text, grid, palette, count, tile_w, tile_h));
+    lua_pushlstring(L, text->bytes, text->length);
     return 1;
 }
 
 void graft_open_image(lua_State *L) {
     static const luaL_Reg functions[] = {
-        {"image_load", core_image_load},
-        {"image_save", core_image_save},
-        {"image_resize", core_image_resize},
-        {"image_size", core_image_size},
-        {"image_blocks", core_image_blocks},
-        {"preprocess", core_preprocess},
-        {NULL, NULL},
+        {"image_load", core_image_load},     {"image_save", core_image_save},
+        {"image_resize", core_image_resize}, {"image_size", core_image_size},
+        {"image_blocks", core_image_blocks}, {"image_maps", core_image_maps},
+        {"preprocess", core_preprocess},     {NULL, NULL},
     };
     luaL_setfuncs(L, functions, 0);
 }

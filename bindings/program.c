@@ -147,7 +147,7 @@ static int core_signal(lua_State *L) {
     return 1;
 }
 
-/* core.terminal(stream) -> columns, or nothing */
+/* core.terminal(stream) -> columns, lines, or nothing */
 static int core_terminal(lua_State *L) {
     static const char *const names[] = {"stdin", "stdout", "stderr", NULL};
     int stream = graft_choice(L, 1, "core.terminal", "the stream", names, -1);
@@ -157,7 +157,8 @@ static int core_terminal(lua_State *L) {
         return 0;
     bool known = ioctl(stream, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
     lua_pushinteger(L, known ? size.ws_col : 80);
-    return 1;
+    lua_pushinteger(L, known && size.ws_row > 0 ? size.ws_row : 24);
+    return 2;
 }
 
 /* core.native(precision) -> boolean */

@@ -108,16 +108,8 @@ graft.image = strict.table({
    save = core.image_save,
    -- resize(image, height, width [, "bicubic"])
    resize = core.image_resize,
-   -- The picture in half blocks, for a terminal: a path or a tensor [3,H,W]. Below a file stands what it is.
    show = function(image)
-      local columns = core.terminal("stdout")
-      local pixels = type(image) == "string" and core.image_load(image) or image
-      io.stdout:write(core.image_blocks(pixels, math.min(columns or 64, 64), columns ~= nil))
-      if type(image) == "string" then
-         local class = data.class_of(image)
-         io.stdout:write("  ", class and core.printable(class) .. "   " or "", core.printable(image),
-            ("   %dx%d\n"):format(pixels.shape[3], pixels.shape[2]))
-      end
+      require("graft.picture").show(image)
    end,
 }, "graft.image")
 

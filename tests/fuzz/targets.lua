@@ -102,7 +102,8 @@ local core_arguments = {
   image_load = M.path,
   image_save = function() return M.image(), "saved.jpg", 90 end,
   image_resize = function() return M.image(), 5, 4, "bicubic" end,
-  image_blocks = function() return M.image(), 10, true end,
+  image_blocks = function() return M.image(), 10, 10, "24bit" end,
+  image_maps = function() return M.image(), 3, 2, 4, 4, 0, 1, "256" end,
   image_size = M.path,
   preprocess = function() return M.handle(), M.image() end,
   data_folder = function() return "photos", data_options() end,
@@ -151,6 +152,9 @@ local core_arguments = {
 
 -- Waits for somebody who types.
 local blocking = { read_line = core.terminal "stdin" ~= nil }
+
+core_arguments.remember = function() return "1 + 1" end
+core_arguments.make_private = function() return "private" end
 
 for name, f in each(core) do
   if type(f) == "function" and not blocking[name] then

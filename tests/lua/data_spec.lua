@@ -1,5 +1,5 @@
 -- Photos, data sets and batches through the core. The photos are made here.
-require "graft"
+local graft = require "graft"
 local core = require "graft.core"
 local tensor = core.tensor
 
@@ -47,10 +47,37 @@ describe("photos", function()
     local small = core.image_resize(photo({ 1, 1, 1 }, 40, 60, 1), 10, 15, "bicubic")
     assert.same({ 3, 10, 15 }, small.shape)
     assert.near(1, small:min())
-    local text = core.image_blocks(small, 6, false)
-    assert.equal("@@@@@@\n@@@@@@\n", text)
-    assert.contains("\27[38;2;255;255;255m", core.image_blocks(small, 6, true))
-    assert.error_matches(function() core.image_blocks(small, 0) end, "columns")
+    assert.equal("@@@@@@\n@@@@@@\n", core.image_blocks(small, 6, 20, "dark"))
+    assert.equal("@@@\n", core.image_blocks(small, 6, 1, "dark"))
+    assert.equal("      \n      \n", core.image_blocks(small, 6, 20, "light"))
+    assert.contains("\27[38;2;255;255;255m", core.image_blocks(small, 6, 20, "24bit"))
+    assert.contains("\27[38;5;231m", core.image_blocks(small, 6, 20, "256"))
+    assert.error_matches(function() core.image_blocks(small, 0, 20, "dark") end, "columns")
+    assert.error_matches(function() core.image_blocks(small, 6, 20, "red") end, '"24bit", "256", "dark", "light"')
+  end)
+
+  it("are told from feature maps, which are a grid with a scale", function()
+    local picture = require "graft.picture"
+    local maps = graft.zeros(10, 7, 7)
+    maps[1]:fill(-1)
+    maps[10]:fill(3)
+    local text = picture.text(maps, 33, 40, "dark")
+    local first, last = text:match("^([^\n]*)\n"), text:match("([^\n]*)\n$")
+    assert.equal((" "):rep(7) .. " " .. table.concat({ ("::"):rep(3) .. ":", (":"):rep(7), (":"):rep(7) }, " "), first)
+    assert.equal("  10 maps, 7x7   -1.00    ...::---==+++**###%%@ 3.00", last)
+    assert.equal(text, picture.text(maps:unsqueeze(1), 33, 40, "dark"))
+    local _, lines = picture.text(graft.rand(512, 56, 56), 80, 24, "dark"):gsub("\n", "\n")
+    assert.is_true(lines <= 24, lines)
+    assert.contains("maps 1 to", picture.text(graft.rand(512, 56, 56), 80, 24, "dark"))
+    assert.contains("1 map, 4x3", picture.text(graft.randn(3, 4), 80, 24, "dark"))
+    assert.is_nil(picture.text(graft.rand(3, 8, 8), 80, 24, "dark"):find "map")
+    assert.is_nil(picture.text(graft.rand(1, 8, 8), 80, 24, "dark"):find "map")
+    assert.contains("black is -2.00, white 2.00", picture.text(graft.linspace(-2, 2, 192):reshape(3, 8, 8), 80, 24, "dark"))
+    for _, x in ipairs { graft.zeros(2, 3, 8, 8), graft.zeros(1, 10), graft.zeros(5), graft.zeros(4, 0, 3) } do
+      assert.error_matches(function() picture.text(x, 80, 24, "dark") end, "expected a path, a photo %[3,H,W%], or feature maps")
+    end
+    assert.is_true(#picture.text(graft.full({ 4, 2, 2 }, 0 / 0), 80, 24, "dark") > 0)
+    assert.is_true(#picture.text(graft.full({ 4, 2, 2 }, 1 / 0), 80, 24, "256") > 0)
   end)
 
   it("say what is wrong", function()

@@ -215,6 +215,31 @@ describe("pasted text", function()
   end)
 end)
 
+describe("a picture", function()
+  it("has the colours of the terminal, and below it what it is", function()
+    local photos = helpers.photos("pictures", { "mugs", "bowls" }, 4) .. "/mugs/1.jpg"
+    local function shown(settings, columns)
+      local t = terminal(settings, columns)
+      t.says(("d = graft.data.folder(%q, { val = 0.25 })"):format(helpers.path "pictures"), nil)
+      local text = t.says(("graft.image.show(%q)"):format(photos), "24x20")
+      t.leave()
+      assert.matches("mugs   %S+/pictures/mugs/1%.jpg   24x20\r\n", text)
+      return text
+    end
+    assert.contains("\27[38;2;", shown { TERM = "xterm-256color", COLORTERM = "truecolor" })
+    local text = shown { TERM = "xterm-256color" }
+    assert.contains("\27[38;5;", text)
+    assert.is_nil(text:find("\27[38;2;", 1, true))
+    for _, settings in ipairs { { TERM = "xterm", NO_COLOR = "1", COLORTERM = "truecolor" }, { TERM = "vt100" } } do
+      text = shown(settings, 50)
+      assert.is_nil(text:find("\27[38", 1, true))
+      for line in text:gsub("\27%[%?2004%l", ""):gmatch "[^\r\n]+" do
+        assert.is_true(#line <= 50 or line:find("/", 1, true) ~= nil, line)
+      end
+    end
+  end)
+end)
+
 describe("Ctrl-C", function()
   local function training()
     local photos = helpers.photos("stop-photos", { "mugs", "bowls" }, 12)
