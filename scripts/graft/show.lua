@@ -88,10 +88,10 @@ local function has_text(value)
    return type(meta) == "table" and meta.__tostring ~= nil
 end
 
--- "graft.fit" for the functions and tables that everybody knows, by value.
+-- "graft.fit" for the functions and tables that everybody knows, by value; nil for others.
 local names
 
-local function name_of(value)
+function show.name_of(value)
    if not names then
       names = {}
       local function add(space, name)
@@ -118,7 +118,7 @@ local function name_of(value)
 end
 
 local function function_text(f)
-   local name = name_of(f)
+   local name = show.name_of(f)
    if name then
       return "function " .. name
    end
@@ -529,7 +529,7 @@ local function namespace(t, width)
    if functions < 3 or functions * 4 < #words * 3 then
       return nil
    end
-   local name = name_of(t)
+   local name = show.name_of(t)
    local title = name and ("%s.NAME%s\n"):format(name, name:find("^graft")
       and ('; help "%s.%s" explains one of them'):format(name, words[1]:match("^[%w_]+")) or "") or ""
    return show.fold(title, width) .. "  " .. show.side_by_side(words, width - 2):gsub("\n", "\n  ")

@@ -360,10 +360,100 @@ describe("completion", function()
     assert.equal('n.lua"', (tab 'dofile("tests/lua/ru'))
     assert.equal('ts"', (tab 'help "weigh'))
   end)
+  it("knows what chains and fields give", function()
+    local small = graft.models.squeezenet1_1 { classes = { "mugs", "bowls" } }
+    env.net, env.run = small, { epochs = { { train_loss = 1 } }, best = { val_accuracy = 1 } }
+    assert.equal("eeze", (tab 'graft.load("x.pth"):replace_head(d):fr'))
+    assert.equal("eeze", (tab 'net:freeze("body"):fr'))
+    assert.equal("dy", (tab 'net:freeze("bo'):sub(1, 2))
+    assert.equal('dy"', (tab 'net:clone():freeze("he"):unfreeze("bo'))
+    assert.equal("eze", (tab "graft.models.resnet18{ classes = d }:fre"))
+    assert.equal("ftmax", (tab "net:forward(x):so"))
+    assert.equal("loss", (tab "run.epochs[1].train_"))
+    assert.equal("ccuracy", (tab "print(run.best.val_a"))
+    assert.equal("ub", (tab "('x'):gs"))
+    assert.equal("ain", (tab "require 'graft'.tr"):sub(1, 3))
+    small:close()
+  end)
+  it("knows the options of functions, and does not offer one twice", function()
+    env.net, env.d = nil, nil
+    assert.equal("ochs = ", (tab "graft.fit(net, d, { ep"))
+    assert.equal("imizer = ", (tab "graft.fit(net, d, { epochs = 3, opt"))
+    assert.equal("", (tab "graft.fit(net, d, { epochs = 3, epo"))
+    assert.equal("tch_size = ", (tab "graft.fit(net, d, {\n  epochs = 20,\n  ba"))
+    local _, list = tab "graft.fit(net, d, { "
+    assert.contains("patience", list)
+    assert.equal("mentum = ", (tab "graft.fit(net, d, { optimizer = graft.sgd{ lr = 0.1, mo"))
+    assert.equal("l = ", (tab 'graft.data.folder("photos", { va'))
+    assert.equal("asses = ", (tab "graft.models.resnet18{ cl"))
+    assert.equal("dding = ", (tab 'x:conv2d("c1", { out = 3, pa'))
+    assert.equal("grees = ", (tab "graft.fit(net, d, { augment = { graft.augment.rotation{ de"))
+    assert.equal("ha", (tab "f{ alp"))
+    assert.equal("pha", (tab "graft.fit(net, d, { epochs = al"):sub(1, 3))
+  end)
+  it("knows the words that an option may be", function()
+    assert.equal('st"', (tab 'graft.fit(net, d, { keep = "be'))
+    assert.equal("tandard'", (tab "graft.fit(net, d, { augment = 's"))
+    assert.equal('"', (tab 'graft.fit(net, d, { stash = "bf16'))
+  end)
+  it("knows layers where an option names one, and classes where they are asked for", function()
+    local small = graft.models.squeezenet1_1 { classes = { "mugs", "bowls" } }
+    env.net, env.counts = small, { mugs = 1, bowls = 2 }
+    assert.equal('dy"', (tab 'graft.embed(net, set, { at = "bo'))
+    assert.equal("eatures.", (tab 'net:features(x, { "f'))
+    assert.equal('gs"', (tab 'graft.data.folder("x", { classes = { "mu'))
+    assert.equal('ls"', (tab 'net:replace_head{ "mugs", "bow'))
+    assert.equal("wls = ", (tab "graft.nn.cross_entropy{ class_weights = { bo"))
+    assert.equal('gs"', (tab 'if t.class == "mu'))
+    assert.equal('gs"', (tab 'counts["mu'))
+    assert.equal("gs", (tab "counts.mu"))
+    local _, list = tab 'net:freeze("features.'
+    assert.is_nil(list and list:find("features.12.expand3x3", 1, true))
+    small:close()
+  end)
+  it("knows what files a function reads", function()
+    local helpers = require "helpers"
+    local folder = helpers.fresh "files"
+    require("graft.core").make_folder(folder .. "/deep")
+    for _, name in ipairs { "net.pth", "net.safetensors", "netlist.txt", "notes.txt", "photo.JPG" } do
+      helpers.write(folder .. "/" .. name, "x")
+    end
+    local function at(line) return tab((line:gsub("DIR", folder))) end
+    local insert, list = at 'graft.load("DIR/net.'
+    assert.equal("", insert)
+    assert.is_nil(list:find("txt", 1, true))
+    assert.equal('xt"', (at 'graft.load("DIR/notes.t'))
+    assert.equal('to.JPG"', (at 'graft.image.show("DIR/pho'))
+    assert.equal("ep/", (at 'graft.data.folder("DIR/de'))
+    insert, list = at 'graft.data.folder("DIR/'
+    assert.same({ "deep/", nil }, { insert, list })
+  end)
+  it("shows several in columns that fit", function()
+    local _, list = tab "graft."
+    local lines = 0
+    for line in list:gmatch "[^\n]+" do
+      lines = lines + 1
+      assert.is_true(#line <= 80, line)
+    end
+    assert.is_true(lines > 3 and lines < 20)
+    assert.contains("adam  ", list)
+  end)
   it("calls nothing, and is quiet about what it cannot know", function()
     assert.equal("", (tab "f().x"))
     assert.equal("", (tab "nothing.here"))
     assert.equal("", (tab 'x = "no-such-file'))
+    assert.equal("", (tab "x = 1 -- graft.vers"))
+    assert.equal("", (tab "s = [[ graft.vers"))
+    assert.equal("", (tab "x = 3."))
+    for _, line in ipairs { ")", "]", "}", "a)b.", "((", "{{", 'f("', "f('a\\'", "x[", "x[1", "x[1].", "x:y(", "..", "a..b", "#",
+      "f{[", "::x", "'", "\"\\", "[==[", "--", "--[[", "function", "local x <", "x.y.z:", "graft:", "net.", "if x then y." } do
+      assert.equal("string", type((tab(line))), line)
+    end
+    local ran
+    env.trap = setmetatable({}, { __index = function() ran = true end, __name = "mine" })
+    tab "trap.x"
+    tab "trap.x.y"
+    assert.is_nil(ran)
     assert.equal("   ", (tab "   "))
   end)
 end)
