@@ -25,6 +25,7 @@ end
 
 -- Methods of networks that take names of layers; those that give the network back; options that name a layer or classes.
 local takes_layers = set "freeze unfreeze reinit lr_scale cut add_aux remove_aux features layers summary"
+local several_layers = set "freeze unfreeze reinit lr_scale"
 local gives_itself = set "freeze unfreeze reinit lr_scale replace_head add_head add_aux remove_aux exact save"
 local gives_network = set "cut clone"
 local names_layer = set "at layer"
@@ -201,7 +202,7 @@ function evaluate(list, i, env)
    local open = matching(list, i)
    local before = open and list[open - 1]
    if not open or not ends_expression(before) then
-      return {}
+      return open and token.kind == ")" and evaluate(list, i - 1, env) or {}
    elseif token.kind ~= "]" then
       return result_of(evaluate(list, open - 1, env))
    end
@@ -265,30 +266,34 @@ local function those_of(env, kind)
    return found
 end
 
-local function add_layers(names, net)
+local function add_layers(names, net, with_parameters)
    pcall(function() -- it may be closed
       for _, stage in ipairs(net.stages) do
          names[#names + 1] = stage
       end
-      for name in net:layers() do
-         names[#names + 1] = name
+      for name, layer in net:layers() do
+         if not with_parameters or layer.parameters > 0 then
+            names[#names + 1] = name
+         end
       end
    end)
 end
 
--- Layers of this network, or of all that there are.
-local function layer_names(net, env)
-   local names = { "*", "body", "head", "aux" }
+-- Layers of this network, or of all that there are; and words for several, where they may be named.
+local function layer_names(net, env, method)
+   local several = method and several_layers[method]
+   local names = several and { "*", "body", "head", "aux" } or {}
    for _, each in ipairs(net and { net } or those_of(env, "graft.network")) do
-      add_layers(names, each)
+      add_layers(names, each, several)
    end
    return names
 end
 
-local function class_names(env)
+-- Classes of the data sets that there are; of the networks too when a name has begun, since theirs are many.
+local function class_names(env, part)
    local names = {}
    for _, kind in ipairs { "graft.data", "graft.network" } do
-      for _, value in ipairs(those_of(env, kind)) do
+      for _, value in ipairs((kind == "graft.data" or #names == 0 or part ~= "") and those_of(env, kind) or {}) do
          local classes = index(value, "classes")
          table.move(classes or {}, 1, #(classes or {}), #names + 1, names)
       end
@@ -413,11 +418,11 @@ local function in_string(list, inside, env)
    elseif callee.name == "require" then
       return { "graft" }
    elseif names_class[key or compared or ""] or callee.method == "replace_head" or callee.method == "add_head" then
-      return class_names(env)
+      return class_names(env, inside)
    elseif key and names_layer[key]
       or not key and takes_layers[callee.method] and (not callee.base or not callee.base.type
          or callee.base.type == "graft.network") then
-      return layer_names(network_of(callee, list, bracket, env), env), true
+      return layer_names(network_of(callee, list, bracket, env), env, not key and callee.method), true
    end
    return key and option_words(callee, key) or files(inside, endings[callee.name or ""])
 end
@@ -447,7 +452,7 @@ local function names_here(list, part, env)
    local top = stack[#stack]
    if top and top.kind == "{" and top.fresh then
       local callee, key = call_around(list, stack, env)
-      local names = callee and (key == "class_weights" and class_names(env) or not key and option_names(callee)) or {}
+      local names = callee and (key == "class_weights" and class_names(env, part) or not key and option_names(callee)) or {}
       local left = {}
       for _, name in ipairs(names) do
          if not top.keys[name] and name:sub(1, #part) == part and name:find("^[%a_][%w_]*$") then
@@ -513,13 +518,13 @@ end
 local MAX_ROWS = 20
 local MANY = 30 -- names with dots in them
 
--- Many names with dots, up to the next dot: "layer1.".
+-- Many names with dots, up to the next dot: "layer1.", or "layer1" where that is a name too.
 local function cut_at_dots(names, part)
    local short, seen = {}, {}
-   for _, name in ipairs(names) do
+   for _, name in ipairs(names) do -- sorted: "layer1" comes before "layer1.0"
       local dot = name:find(".", #part + 1, true)
       local cut = dot and name:sub(1, dot) or name
-      if not seen[cut] then
+      if not seen[cut] and not (dot and seen[cut:sub(1, -2)]) then
          short[#short + 1], seen[cut] = cut, true
       end
    end

@@ -399,15 +399,17 @@ describe("completion", function()
   it("knows layers where an option names one, and classes where they are asked for", function()
     local small = graft.models.squeezenet1_1 { classes = { "mugs", "bowls" } }
     env.net, env.counts = small, { mugs = 1, bowls = 2 }
-    assert.equal('dy"', (tab 'graft.embed(net, set, { at = "bo'))
+    assert.equal('eatures.', (tab 'graft.embed(net, set, { at = "f'))
     assert.equal("eatures.", (tab 'net:features(x, { "f'))
+    assert.equal("", (tab 'net:freeze("rel')) -- it has no parameters
     assert.equal('gs"', (tab 'graft.data.folder("x", { classes = { "mu'))
     assert.equal('ls"', (tab 'net:replace_head{ "mugs", "bow'))
     assert.equal("wls = ", (tab "graft.nn.cross_entropy{ class_weights = { bo"))
     assert.equal('gs"', (tab 'if t.class == "mu'))
     assert.equal('gs"', (tab 'counts["mu'))
     assert.equal("gs", (tab "counts.mu"))
-    local _, list = tab 'net:freeze("features.'
+    local _, list = tab 'net:features(x, "features.'
+    assert.contains("features.12", list)
     assert.is_nil(list and list:find("features.12.expand3x3", 1, true))
     small:close()
   end)
