@@ -10,6 +10,7 @@
 #include <histedit.h>
 #include <locale.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -47,10 +48,12 @@ enum { CANCEL_KEY = 0x1f };
 static const char REPL = 0; /* its address is the registry key */
 
 static volatile sig_atomic_t redraw; /* the window has another size, or the program was stopped and goes on */
+static pthread_t reader;             /* the thread that waits for the terminal */
 
 static void on_redraw(int number) {
-    (void)number;
     redraw = 1;
+    if (!pthread_equal(pthread_self(), reader)) /* a library's: the one that waits has to hear of it */
+        pthread_kill(reader, number);
 }
 
 static volatile sig_atomic_t *pending_signal(lua_State *L) {
@@ -62,6 +65,7 @@ static void draw_again(struct repl *repl) {
     redraw = 0;
     if (repl->brackets)
         fputs("\r\x1b[J", stdout);
+    el_set(repl->editor, EL_PREP_TERM, 0); /* a shell may have changed how the terminal is set */
     el_set(repl->editor, EL_PREP_TERM, 1);
     el_resize(repl->editor);
     el_set(repl->editor, EL_REFRESH);
@@ -270,6 +274,7 @@ static void open_editor(lua_State *L, struct repl *repl) {
     bind_keys(repl->editor);
     el_source(repl->editor, NULL); /* ~/.editrc */
     el_set(repl->editor, EL_GETCFN, read_character);
+    reader = pthread_self();
     sigemptyset(&action.sa_mask);
     sigaction(SIGWINCH, &action, NULL);
     sigaction(SIGCONT, &action, NULL);
