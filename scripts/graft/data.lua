@@ -86,6 +86,12 @@ Batch.__index = function(self, key)
    core.error("name", ("a batch has no %q; it has files, classes, epoch and input(net)"):format(tostring(key)))
 end
 
+Batch.__tostring = function(self)
+   local handle = batch_handles[self]
+   local ok, count = pcall(handle.count, handle)
+   return ok and ("batch of %s, epoch %d"):format(format.plural(count, "photo"), handle:epoch()) or "batch"
+end
+
 -- The surface of a bindings' batch.
 function data.wrap_batch(handle)
    local batch = setmetatable({}, Batch)

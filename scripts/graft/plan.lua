@@ -8,6 +8,7 @@ local format = require "graft.format"
 local feature_cache = require "graft.feature_cache"
 local lock = require "graft.lock"
 local plan_memory = require "graft.plan_memory"
+local show = require "graft.show"
 
 local plan = {}
 
@@ -202,7 +203,7 @@ local function layer_table(rows, stages, lr)
       lines[#lines + 1] = { g.name, format.shape(g.shape), format.count(g.parameters), g.source or "-", g.state or "-",
          g.lr or "-", g.norm or "-", joined(g.kernels), g.cached or "" }
    end
-   return format.columns(lines, "llrllllll", "  ")
+   return show.columns(lines, "llrllllll", "  ", core.terminal("stdout"), { 8, 4 }) -- the kernels, where weights are from
 end
 
 -- Why these kernels: the estimates for all layers that have the same one, and for the best of the others.
@@ -397,6 +398,11 @@ local function planned_run(job)
    })
 end
 
+local function in_width(text)
+   local width = core.terminal("stdout")
+   return width and show.fold(text, width) or text
+end
+
 -- What fit does while a recipe is planned.
 function plan.phase(job)
    lock.check_locked()
@@ -404,7 +410,7 @@ function plan.phase(job)
    context.phases = context.phases or {}
    table.insert(context.phases, document)
    if not context.json then
-      print((#context.phases > 1 and "\n" or "") .. text_of(job, document, timed, #context.phases))
+      print((#context.phases > 1 and "\n" or "") .. in_width(text_of(job, document, timed, #context.phases)))
    end
    return planned_run(job)
 end
@@ -424,7 +430,7 @@ function plan.loop(handle, options)
    if not context.json then
       print(("%sphase %d   a loop of its own, %s, %s; seed %d, %s"):format(#context.phases > 1 and "\n" or "", #context.phases,
          tostring(optimizer), tostring(options.schedule or "constant"), core.seed(), format.plural(core.threads(), "thread")))
-      print(layer_table(document.layers, stage_of_layers(handle), optimizer.lr))
+      print(in_width(layer_table(document.layers, stage_of_layers(handle), optimizer.lr)))
       print(format.columns {
          { "trained", format.share(document.trainable_parameters, document.parameters) },
          { "weights", weights_line(document) },
@@ -475,7 +481,7 @@ end
 function plan.print(net, d, options)
    local job = require("graft.fit").prepare(net, d, options)
    local document, timed = describe(job)
-   print(text_of(job, document, timed, 1))
+   print(in_width(text_of(job, document, timed, 1)))
    print("Nothing was trained or written.")
 end
 

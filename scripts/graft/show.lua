@@ -64,6 +64,29 @@ function show.fold(text, width)
    end))
 end
 
+-- Rows as format.columns sets them, in the width of the terminal: the columns that `spare` lists are left out, one after the
+-- other, until the rest fits. `width` nil: there is no terminal, and nothing is left out.
+function show.columns(rows, align, indent, width, spare)
+   local text = format.columns(rows, align, indent)
+   for _, column in ipairs(width and spare or {}) do
+      local widest = 0
+      for line in text:gmatch("[^\n]+") do
+         widest = math.max(widest, width_of(line))
+      end
+      if widest <= width then
+         break
+      end
+      local fewer = {}
+      for i, row in ipairs(rows) do
+         fewer[i] = table.move(row, 1, #row, 1, {})
+         table.remove(fewer[i], column)
+      end
+      rows, align = fewer, align:sub(1, column - 1) .. align:sub(column + 1)
+      text = format.columns(rows, align, indent)
+   end
+   return text
+end
+
 -- Words in columns, read downwards, as many as fit. At most `rows` lines; the last one then says how many are left out.
 function show.side_by_side(words, width, rows)
    local most = 1

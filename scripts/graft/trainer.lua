@@ -216,6 +216,12 @@ Trainer.__index = function(self, key)
       or "it has step, evaluate, epochs, log, lr, steps"))
 end
 
+Trainer.__tostring = function(self)
+   local state = states[self]
+   return ("trainer of %s%s"):format(state.net.name, state.core and (": %s made, lr %s"):format(
+      format.plural(state.core:steps(), "step"), format.rate(state.core:lr())) or "")
+end
+
 -- "epoch  1/20  loss 1.271  val 0.717  lr 0.0100  best"; the name of the fit goes before it
 function trainer.row_text(row, epochs, better)
    local width = #tostring(epochs or row.epoch or 1)

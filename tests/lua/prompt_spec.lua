@@ -276,6 +276,25 @@ describe("printing", function()
     assert.equal("label    a long\n         line", show.fold("label    a long line", 18))
     assert.equal(("w"):rep(50), show.fold(("w"):rep(50), 20))
   end)
+  it("leaves out columns of a table that can be spared", function()
+    local rows = { { "layer", "kernel", "state" }, { "conv1", "winograd", "frozen" } }
+    assert.equal("layer  kernel     state\nconv1  winograd  frozen", show.columns(rows, "llr", "", nil, { 2 }))
+    assert.equal("layer   state\nconv1  frozen", show.columns(rows, "llr", "", 20, { 2, 1 }))
+    assert.equal("layer  kernel     state\nconv1  winograd  frozen", show.columns(rows, "llr", "", 23, { 2, 1 }))
+  end)
+  it("says what a batch and a trainer are", function()
+    local helpers = require "helpers"
+    local d = graft.data.folder(helpers.photos("shown", { "mugs", "bowls" }, 6), { val = 0.5 })
+    local net = graft.load(helpers.weights()):replace_head(d)
+    local shown
+    for x, y, b in d.train:batches { net = net, batch_size = 6, epoch = 2 } do
+      local tr = graft.trainer(net, { optimizer = graft.sgd { lr = 0.1 } })
+      tr:step(x, y)
+      shown = { text(b), text(tr) }
+    end
+    assert.same({ "batch of 6 photos, epoch 2", "trainer of mini: 1 step made, lr 0.1" }, shown)
+    assert.equal("6 photos", text(d.val))
+  end)
   it("cuts long strings and says so", function()
     assert.contains("the first of 1,000,000 bytes", text(("x"):rep(1000000)))
     assert.contains('..." (5,000 bytes)', text { ("x"):rep(5000) })
