@@ -478,7 +478,7 @@ describe("graft.trainer", function()
   end)
   it("writes metrics, best and last, and resumes where it stopped", function()
     local function words(out, ...)
-      return { "run", recipe "own_loop", "--data", photos, "--weights", weights, "--out", out, "--batch-size", "8",
+      return { "run", "custom_loop", "--data", photos, "--weights", weights, "--out", out, "--batch-size", "8",
         "--epochs", "4", ... }
     end
     local whole, parts = helpers.fresh "whole", helpers.fresh "parts"
