@@ -48,9 +48,21 @@ topic.entries = {
    { name = "graft convert", command = "convert", text = "Reads weights of any known format and writes .safetensors: a model "
       .. "file when the architecture is known.", shell = "graft convert resnet18.safetensors copy.safetensors",
       see = { "graft.load" } },
+   { name = "graft pack", command = "pack", text = "Puts a run into one file, to be shared: recipe, lock, metrics, a short "
+      .. "report, and with --weights the trained model. Whoever gets it looks first (graft inspect), then runs it on other data.",
+      shell = "graft run head_only --data photos --weights resnet18.safetensors --epochs 1 --out runs/four --quiet\n"
+      .. "graft pack runs/four four.graft\ngraft inspect four.graft", see = { "graft run", "graft inspect", "security" } },
+   { name = "graft new", command = "new", text = "Writes a commented recipe to start from, for one of four situations: little "
+      .. "or much data, like or unlike ImageNet. On a terminal it asks for what the options leave open.",
+      shell = "graft new mine --situation little-similar", see = { "graft run", "recipes" } },
    { name = "graft bench", command = "bench", text = "Times inference, training steps and the start on random photos, each in "
       .. "a process of its own, and tells memory.", shell = "graft bench --model fashion --batch 1 --case inference --runs 1",
          see = { "graft plan" } },
+   { name = "graft verify", command = "verify", text = "Replays a run in a folder of its own, from the recipe, options, seed and "
+      .. "threads that its lock names, and compares: metrics and weights must be the same bit for bit on the same kind of "
+      .. "processor. Nothing is trained when recipe, weights or a photo are not those of the lock; what differs is named.",
+      shell = "graft run head_only --data photos --weights resnet18.safetensors --epochs 1 --out runs/three --quiet\n"
+      .. "graft verify runs/three --data photos --weights resnet18.safetensors", see = { "graft run", "run.digest" } },
    { name = "graft help", command = "help", text = "Explains a command, a topic or a name of the Lua API; without any, lists "
       .. "them. At the "
       .. 'prompt: help "freeze".', shell = "graft help freeze", see = { "start" } },
