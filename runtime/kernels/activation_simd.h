@@ -114,4 +114,20 @@ GR_ALWAYS gr_vec gr_slope(enum gr_activation f, float a, gr_vec kept) {
         break;                                                                                               \
     }
 
+/* The same for the simple ones (gr_activation_simple), which convolutions apply themselves. */
+#define GR_EACH_SIMPLE_ACTIVATION(f, body)                                                                   \
+    switch (f) {                                                                                             \
+    case GR_RELU:                                                                                            \
+        body(GR_RELU);                                                                                       \
+        break;                                                                                               \
+    case GR_RELU6:                                                                                           \
+        body(GR_RELU6);                                                                                      \
+        break;                                                                                               \
+    case GR_LEAKY_RELU:                                                                                      \
+        body(GR_LEAKY_RELU);                                                                                 \
+        break;                                                                                               \
+    default:                                                                                                 \
+        body(GR_IDENTITY);                                                                                   \
+    }
+
 #endif

@@ -1,20 +1,13 @@
-#include "kernels/activation_simd.h"
-#include "kernels/simd.h"
-#include "kernels/tables.h"
+#include "kernels/tile_simd.h"
 
 /* One tile: GR_TILE_ROWS x `vectors` sums live in registers (24 of the 32 that AVX-512 has, 12 of 16 below),
  * so that each loaded vector of w serves six multiply-adds and each broadcast x one for every vector. */
 
-#define UNROLL _Pragma("GCC unroll 8")
-
-/* With 16 registers two vectors of channels are all that fit beside the sums. */
-enum { VECTORS = GR_SIMD_WIDTH == 16 ? GR_TILE_VECTORS : 2 };
-
 /* Adds the rows of one vector of channels to the sums of their differences from a pivot, a first value. */
-GR_ALWAYS void add_statistics(const struct gr_tile *t, int v, int rest, gr_vec sums[][VECTORS]) {
+GR_ALWAYS void add_statistics(const struct gr_tile *t, int v, int rest, gr_vec sums[][GR_VECTORS]) {
     float *pivots = t->statistics + v * GR_W, *to = pivots + t->statistics_step;
     gr_vec pivot = t->first ? sums[0][v] : gr_load_upto(pivots, rest), sum = {0}, squares = {0};
-    UNROLL
+    GR_TILE_UNROLL
     for (int r = 0; r < GR_TILE_ROWS; r++) {
         if (r >= t->count)
             break;
@@ -32,19 +25,15 @@ GR_ALWAYS void add_statistics(const struct gr_tile *t, int v, int rest, gr_vec s
     gr_store_upto(to + t->statistics_step, squares, rest);
 }
 
-GR_ALWAYS void store(const struct gr_tile *t, int vectors, enum gr_activation f, gr_vec sums[][VECTORS]) {
-    UNROLL
+GR_ALWAYS void store(const struct gr_tile *t, int vectors, enum gr_activation f, gr_vec sums[][GR_VECTORS]) {
+    GR_TILE_UNROLL
     for (int r = 0; r < GR_TILE_ROWS; r++) {
         if (r >= t->count)
             break;
-        UNROLL
+        GR_TILE_UNROLL
         for (int v = 0; v < vectors; v++) {
             int rest = t->width - v * GR_W;
-            gr_vec y = sums[r][v];
-            if (t->bias)
-                y += gr_load_upto(t->bias + v * GR_W, rest);
-            if (t->residual[0])
-                y += gr_load_upto(t->residual[r] + v * GR_W, rest);
+            gr_vec y = gr_tile_add(t->bias, t->residual, r, v, rest, sums[r][v]);
             if (t->stream && rest >= GR_W)
                 gr_stream(t->y[r] + v * GR_W, gr_activate(f, t->a, y));
             else
@@ -53,17 +42,17 @@ GR_ALWAYS void store(const struct gr_tile *t, int vectors, enum gr_activation f,
         }
     }
     if (f == GR_IDENTITY && t->statistics) {
-        UNROLL
+        GR_TILE_UNROLL
         for (int v = 0; v < vectors; v++)
             add_statistics(t, v, t->width - v * GR_W, sums);
     }
 }
 
 GR_ALWAYS void product_of(const struct gr_tile *t, int vectors) {
-    gr_vec sums[GR_TILE_ROWS][VECTORS];
-    UNROLL
+    gr_vec sums[GR_TILE_ROWS][GR_VECTORS];
+    GR_TILE_UNROLL
     for (int r = 0; r < GR_TILE_ROWS; r++)
-        UNROLL
+        GR_TILE_UNROLL
     for (int v = 0; v < vectors; v++) {
         bool add = t->accumulate && r < t->count;
         sums[r][v] = add ? gr_load_upto(t->y[r] + v * GR_W, t->width - v * GR_W) : (gr_vec){0};
@@ -78,32 +67,23 @@ GR_ALWAYS void product_of(const struct gr_tile *t, int vectors) {
             for (int j = 0; j < t->length; j++, w += w_step) {
                 int64_t at = j * x_step;
                 const float x[GR_TILE_ROWS] = {x0[at], x1[at], x2[at], x3[at], x4[at], x5[at]};
-                gr_vec weights[VECTORS];
-                UNROLL
+                gr_vec weights[GR_VECTORS];
+                GR_TILE_UNROLL
                 for (int v = 0; v < vectors; v++)
                     weights[v] = gr_load(w + v * GR_W);
-                UNROLL
+                GR_TILE_UNROLL
                 for (int r = 0; r < GR_TILE_ROWS; r++)
-                    UNROLL
+                    GR_TILE_UNROLL
                 for (int v = 0; v < vectors; v++)
                     sums[r][v] += x[r] * weights[v];
             }
         }
-    switch (t->activation) {
-    case GR_RELU:
-        store(t, vectors, GR_RELU, sums);
-        break;
-    case GR_RELU6:
-        store(t, vectors, GR_RELU6, sums);
-        break;
-    case GR_LEAKY_RELU:
-        store(t, vectors, GR_LEAKY_RELU, sums);
-        break;
-    default:
-        store(t, vectors, GR_IDENTITY, sums);
-    }
+#define STORE(f) store(t, vectors, f, sums)
+    GR_EACH_SIMPLE_ACTIVATION(t->activation, STORE)
+#undef STORE
 }
 
+/* Functions of their own: inlined into one, those of AVX-512 are 2 % slower. */
 static void product_1(const struct gr_tile *t) {
     product_of(t, 1);
 }
@@ -162,24 +142,14 @@ GR_ALWAYS void prologue_loop(enum gr_activation f, int64_t pixels, int c, int fi
 
 static void prologue(int64_t pixels, int c, int first, int count, const float *x, const struct gr_prologue *p,
                      float *y) {
-    switch (p->activation) {
-    case GR_RELU:
-        prologue_loop(GR_RELU, pixels, c, first, count, x, p, y);
-        break;
-    case GR_RELU6:
-        prologue_loop(GR_RELU6, pixels, c, first, count, x, p, y);
-        break;
-    case GR_LEAKY_RELU:
-        prologue_loop(GR_LEAKY_RELU, pixels, c, first, count, x, p, y);
-        break;
-    default:
-        prologue_loop(GR_IDENTITY, pixels, c, first, count, x, p, y);
-    }
+#define LOOP(f) prologue_loop(f, pixels, c, first, count, x, p, y)
+    GR_EACH_SIMPLE_ACTIVATION(p->activation, LOOP)
+#undef LOOP
 }
 
 const struct gr_tile_kernels GR_SIMD_SYMBOL(gr_tile_kernels) = {
     .lanes = GR_W,
-    .width = VECTORS * GR_W,
+    .width = GR_VECTORS * GR_W,
     .product = product,
     .streamed = streamed,
     .prologue = prologue,
