@@ -386,7 +386,9 @@ end
 lock.DIFFERS = "differs.json"
 
 function lock.leave(rows)
-   core.make_folder(context.options_out)
+   if not core.stat(context.options_out) then
+      core.make_folder(context.options_out)
+   end
    core.write(context.options_out .. "/" .. lock.DIFFERS, core.json({ differs = core.array(rows) }, 2) .. "\n")
 end
 

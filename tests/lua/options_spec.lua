@@ -124,7 +124,7 @@ describe("--help", function()
         assert.contains("usage: graft " .. command .. " " .. name, result.out)
         assert.contains("options of this recipe", result.out)
         assert.equal("", result.err)
-        for kind in result.out:gmatch "\n  %-%-%S+ ([%u]+)  " do
+        for kind in result.out:match "^(.*)\n  %-%-out DIR":gmatch "\n  %-%-%S+ ([%u]+)  " do
           assert.truthy(({ DIR = 1, FILE = 1, N = 1, X = 1, TEXT = 1, CHOICE = 1 })[kind], kind)
         end
       end

@@ -97,7 +97,7 @@ describe("recipe.lock", function()
       end
       print("digest", net:digest())
     ]]):format(photos, weights))
-    local result = helpers.done { "run", recipe, "--out", out }
+    local result = helpers.done { "run", recipe, "--out", out, "--trust" }
     local lock = lock_of(out)
     assert.equal(result.out:match "digest\t(%x+)", lock.digest)
     assert.is_true(lock.finished)
@@ -105,7 +105,7 @@ describe("recipe.lock", function()
     assert.not_equal(lock.data[1].split.train, lock.data[2].split.train)
     assert.equal("data.sha256", lock.data[2].photos)
     assert.is_nil(core.stat(out .. "/data-2.sha256"))
-    assert.is_true(verify(0, out).same)
+    assert.is_true(verify(0, out, "--trust").same)
   end)
   it("of tables and IDX files lists the files themselves", function()
     local rows = { "image,label" }
@@ -123,14 +123,14 @@ describe("recipe.lock", function()
       graft.fit(graft.load(%q):replace_head(d):freeze "body", d, { epochs = 1, optimizer = graft.sgd { lr = 0.1 } })
     ]]):format(weights))
     local out = helpers.fresh "table"
-    helpers.done { "run", recipe, "--csv", folder .. "/list.csv", "--out", out }
+    helpers.done { "run", recipe, "--csv", folder .. "/list.csv", "--out", out, "--trust" }
     local sums = helpers.read(out .. "/data.sha256")
     assert.contains(core.digest_file(folder .. "/list.csv") .. "  list.csv\n", sums)
     assert.equal(11, select(2, sums:gsub("\n", "")))
-    assert.is_true(verify(0, out).same)
+    assert.is_true(verify(0, out, "--trust").same)
     rows[2] = "bowls/1.jpg,mugs"
     helpers.write(folder .. "/list.csv", table.concat(rows, "\n") .. "\n")
-    local document = verify(3, out)
+    local document = verify(3, out, "--trust")
     assert.same({ "photo list.csv" }, differing(document))
   end)
 end)
@@ -264,12 +264,12 @@ describe("graft verify", function()
     local function told(result)
       return result.err:match "options: (.*)\n"
     end
-    local text = told(helpers.done { "run", recipe, "--out", out, "--low", "-5", "--large", "9007199254740993", "--third",
+    local text = told(helpers.done { "run", recipe, "--trust", "--out", out, "--low", "-5", "--large", "9007199254740993", "--third",
       "0.33333333333333333", "--whole", "3", "--no-on", "--off", "--text", "a = 'b' \"c\"\nd", "--dashes=--text", "--mode",
       "one two" })
     assert.contains("-5|9007199254740993|", text)
     assert.contains("|false|true|a = 'b' \"c\"\nd|--text|one two|nil", text)
-    local result = helpers.done { "verify", out }
+    local result = helpers.done { "verify", out, "--trust" }
     assert.equal(text, told(result))
     assert.contains("bit for bit", result.out)
   end)
@@ -285,13 +285,13 @@ describe("graft verify", function()
         end })
     ]]):format(photos, weights))
     local out = helpers.fresh "waits"
-    helpers.done { "run", recipe, "--out", out }
+    helpers.done { "run", recipe, "--out", out, "--trust" }
     local lock = lock_of(out)
     lock.options.wait = 20
     helpers.write(out .. "/recipe.lock", core.json(lock))
     local folder, options = place_for_replays()
     options.after, options.signals = "frozen part", { "INT" }
-    local result = helpers.interrupted({ "verify", out, "--replay-anyway" }, options)
+    local result = helpers.interrupted({ "verify", out, "--replay-anyway", "--trust" }, options)
     assert.equal(130, result.status, helpers.told(result))
     assert.same({}, core.list(folder))
   end)

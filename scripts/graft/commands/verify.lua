@@ -19,7 +19,7 @@ command.options = {
 command.notes = [[
 Other options of the recipe that name a file or folder can be given as well; threads are those of the lock, unless --threads
 says otherwise. Without --replay-anyway nothing is trained when the recipe, the weights or a photo are not
-those of the lock: what differs is named at once.
+those of the lock: what differs is named at once. A recipe that needs --trust to run needs it here.
 
 On the same kind of processor, with the same threads and the same build of Graft, metrics and weights must be the same bit
 for bit. Elsewhere ]] .. replay.tolerance_text() .. [[ count as the same, and it says so.
@@ -86,7 +86,7 @@ local function add_option(words, name, value)
 end
 
 -- Options of graft run that say what a recipe may do: they are passed on.
-local of_guests = { "trust", "read", "max_memory", "max_time", "max_disk" }
+local of_guests = { "trust", "max_memory", "max_time", "max_disk" }
 
 -- The words of `graft run` that make the replay.
 local function words_of(folder, was, given, out, common)
@@ -109,6 +109,9 @@ local function words_of(folder, was, given, out, common)
       if common[name] then
          words[#words + 1] = common[name] == true and "--" .. name or ("--%s=%s"):format((name:gsub("_", "-")), common[name])
       end
+   end
+   for _, path in ipairs(context.named or {}) do
+      words[#words + 1] = "--read=" .. path
    end
    table.sort(words)
    return { "run", folder .. "/recipe.lua", table.unpack(words) }
