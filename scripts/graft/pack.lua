@@ -191,15 +191,16 @@ end
 
 -- --- replaying ---
 
--- What a run needs of a pack, as plain data: {path=, options=, seed=, weights=list, packed=boolean}.
+-- What a run needs of a pack, as data that JSON keeps: {path=, options=, seed=text, weights=list, packed=boolean}.
 function pack.terms(read)
-   return { path = read.path, options = read.lock.options, seed = read.lock.seed, weights = read.lock.weights,
-      packed = read.weights ~= nil }
+   return { path = read.path, options = read.lock.options, seed = read.lock.seed and ("%d"):format(read.lock.seed),
+      weights = core.array(read.lock.weights), packed = read.weights ~= nil }
 end
 
 -- The pack's seed and options hold for the recipe that runs now, unless the command line says otherwise.
 function pack.adopt(terms)
    context.pack = terms
+   terms.seed = math.tointeger(tonumber(terms.seed))
    if terms.seed and not context.seed_is_fixed then
       core.seed(terms.seed)
       context.seed_is_fixed = true
