@@ -48,8 +48,11 @@ local function find_path(text, from)
 end
 pack.find_path = find_path
 
+-- The last name of a path; of somebody's home it would be theirs.
 local function base_name(path)
-   return path:match("([^/\\]+)[/\\]*$") or path
+   local name = path:match("([^/\\]+)[/\\]*$") or path
+   local home = os.getenv("HOME") or ""
+   return #home > 1 and name == home:match("[^/]+/*$") and "home" or name
 end
 
 -- The text with every path of this machine cut down to its last name. `known`: paths that may hold blanks.
@@ -69,11 +72,15 @@ local function scrub(text, known)
    return text
 end
 
--- The paths that this run was given, the longest first.
+-- The paths that this run was given, the longest first: of the options that the lock says are paths, or that look like it.
 local function known_paths(lock)
-   local paths = {}
-   for _, value in pairs(type(lock.options) == "table" and lock.options or {}) do
-      if type(value) == "string" and value:find("[/\\]") then
+   local named, paths = {}, {}
+   for _, name in ipairs(type(lock.paths) == "table" and lock.paths or {}) do
+      named[name] = true
+   end
+   for name, value in pairs(lock.options) do
+      if type(value) == "string" and value:find("/", 1, true)
+         and (named[name] or not lock.paths and (find_path(value, 1) == 1 or core.stat(value))) then
          paths[#paths + 1] = value
       end
    end
@@ -103,9 +110,8 @@ local function bad_lock(path, ...)
    core.error("file", ("%s: its recipe.lock is refused: %s"):format(path, (...):format(select(2, ...))))
 end
 
-local types = { graft = "string", name = "string", finished = "boolean",
-   threads = "number", cpu = "string", blas = "string", jpeg = "string",
-   digest = "string", recipe = "string" }
+local types = { graft = "string", name = "string", finished = "boolean", threads = "number", cpu = "string", blas = "string",
+   jpeg = "string", digest = "string", recipe = "string" }
 
 local function is_digest(value)
    return type(value) == "string" and #value == 64 and not value:find("[^%da-f]")
@@ -376,6 +382,9 @@ function pack.write(folder, out, with_weights)
    local report, metrics = read_part(folder, "report.txt"), read_part(folder, "metrics.csv")
    local shared = scrubbed(lock, known)
    shared.weights, shared.data = core.array(shared.weights), core.array(shared.data)
+   for _, listing in ipairs(shared.data) do
+      listing.name = base_name(listing.name)
+   end
    local weights, scratch
    if with_weights then
       weights, scratch = weights_file(folder, out)

@@ -82,6 +82,23 @@ describe("graft pack", function()
     end
   end)
 
+  it("leaves options that are no paths as they are, and calls a home by no name", function()
+    local recipe = helpers.recipe [[
+      local graft = require "graft"
+      local opt = graft.options { data = { type = "folder" }, weights = { type = "file" }, between = "a/b" }
+      local d = graft.data.folder(opt.data)
+      graft.fit(graft.load(opt.weights):replace_head(d):freeze "body", d, { epochs = 1 })
+    ]]
+    local out, packed = helpers.fresh "run", helpers.fresh "pack" .. ".graft"
+    local anna = helpers.photos("people/anna", { "bowls", "mugs" }, 6)
+    helpers.done { "run", recipe, "--data", "people/anna", "--weights", weights, "--out", out }
+    helpers.done({ "pack", out, packed }, { before = ("HOME='%s'"):format(anna) })
+    local lock = core.parse_json(core.pack_read(packed).lock)
+    assert.equal("a/b", lock.options.between)
+    assert.equal("home", lock.options.data)
+    assert.is_nil(helpers.read(packed):find("anna", 1, true))
+  end)
+
   it("cuts every path down to its last name, wherever it stands", function()
     local find_path = require("graft.pack").find_path
     for _, folder in ipairs { "home", "Users", "root", "tmp", "mnt", "srv" } do
