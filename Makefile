@@ -33,8 +33,8 @@ TURBO_VERSION := $(shell pkg-config --modversion libturbojpeg 2>/dev/null)
 ifeq ($(TURBOJPEG),1)
 PKG_LIBS += $(shell pkg-config --libs libturbojpeg 2>/dev/null)
 endif
-LUA_CFLAGS := $(shell pkg-config --cflags lua5.4 libedit 2>/dev/null)
-LUA_LIBS := $(shell pkg-config --libs lua5.4 libedit 2>/dev/null)
+LUA_CFLAGS := $(shell pkg-config --cflags lua5.4 libedit libseccomp 2>/dev/null)
+LUA_LIBS := $(shell pkg-config --libs lua5.4 libedit libseccomp 2>/dev/null)
 
 # No contraction of a * b + c into a fused multiply-add where the compiler happens to see one: the same sum written
 # in two places must give the same bits. Only the vector kernels (below) are contracted, all of a kernel alike,
@@ -55,7 +55,7 @@ RUNTIME_SOURCES := $(sort $(filter-out runtime/data/jpeg_%,$(wildcard runtime/*/
 SIMD_SOURCES := $(filter runtime/kernels/%_simd.c,$(RUNTIME_SOURCES))
 PLAIN_SOURCES := $(filter-out $(SIMD_SOURCES),$(RUNTIME_SOURCES))
 BINDING_SOURCES := $(sort $(wildcard bindings/*.c))
-MODULE_SOURCES := $(filter-out bindings/main.c bindings/repl.c bindings/child.c,$(BINDING_SOURCES))
+MODULE_SOURCES := $(filter-out bindings/main.c bindings/repl.c bindings/child.c bindings/sandbox%.c,$(BINDING_SOURCES))
 TURBO_OBJECT := $(BUILD)/obj/runtime/data/jpeg_turbo.o
 TEST_SOURCES := $(sort $(wildcard tests/c/*/test_*.c))
 BENCH_SOURCES := $(sort $(wildcard tests/bench/*.c))

@@ -46,6 +46,9 @@ void gr_memory_reset_peak(void);
 /* Allocations that would take `live` above `bytes` fail with GR_ERROR_MEMORY; 0 lifts the limit. */
 void gr_memory_limit(size_t bytes);
 
+/* The memory of the machine, or of the control group that this process is in where that is less. */
+size_t gr_memory_machine(void);
+
 /* What one cache may take unless somebody says otherwise: a quarter of the memory of the machine (or of the
  * control group that this process is in), at most 1 GiB, and at most half of what the limit leaves. */
 size_t gr_memory_share(void);

@@ -19,6 +19,12 @@ local context = {
    out = nil, -- run folder, once it exists
 }
 
+-- Ends a recipe from within, with a value that no pcall of the recipe may catch: {exit=, text=} or {planned=}.
+function context.finish(value)
+   context.ending = value
+   error(value, 0)
+end
+
 -- A line for the user beside the results: stderr, and only where progress is shown.
 function context.note(text)
    if context.progress or (context.progress == nil and not context.quiet) then

@@ -217,7 +217,7 @@ end
 local function mismatch(message)
    local _, failure = pcall(core.error, "option", message)
    failure.exit = 3
-   error(failure, 0)
+   context.finish(failure)
 end
 
 -- Where an interrupted run stands for this fit: nil, or its saved state and the folder of its files.

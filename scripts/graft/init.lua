@@ -112,7 +112,8 @@ graft.image = strict.table({
    show = function(image)
       local columns = core.terminal("stdout")
       local pixels = type(image) == "string" and core.image_load(image) or image
-      io.stdout:write(core.image_blocks(pixels, math.min(columns or 64, 64), columns ~= nil))
+      local raw = io.stdout.raw or io.stdout.write -- in the sandbox, the colours of text are not for recipes
+      raw(io.stdout, core.image_blocks(pixels, math.min(columns or 64, 64), columns ~= nil))
       if type(image) == "string" then
          local class = data.class_of(image)
          io.stdout:write("  ", class and core.printable(class) .. "   " or "", core.printable(image),

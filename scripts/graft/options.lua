@@ -16,10 +16,15 @@ options.common = {
    quiet = { type = "boolean", help = "no progress" },
    trace = { type = "boolean", help = "tracebacks with errors" },
    help = { type = "boolean" },
-   trust = { type = "boolean" },
-   sandbox = { type = "boolean" },
+   trust = { type = "boolean", help = "outside the sandbox: with all your rights, so for recipes of your own" },
+   sandbox = { type = "boolean" }, -- as it is without it
+   read = { type = "string", value = "PATH", help = "another file or folder that the recipe may read; may be repeated" },
+   max_memory = { type = "string", value = "SIZE", help = "limit of the sandbox (default three quarters of the memory)" },
+   max_time = { type = "string", value = "TIME", help = "limit of the sandbox, as 90s, 10m, 24h or 7d (default 24h)" },
+   max_disk = { type = "string", value = "SIZE", help = "limit of the run folder (default half of what is free)" },
 }
-local of_runs = { "out", "resume", "seed", "threads", "json", "quiet", "trace" } -- as help lists them
+local of_runs = { "out", "resume", "seed", "threads", "json", "quiet", "trace", "trust", "read", "max_memory", "max_time",
+   "max_disk" } -- as help lists them
 local of_commands = { "threads", "json", "quiet", "trace" }
 
 local words = { folder = "DIR", file = "FILE", integer = "N", number = "X", string = "TEXT", choice = "CHOICE" }
@@ -178,7 +183,7 @@ local function help_rows(rows, declared, names)
       if d.default ~= nil then
          notes[#notes + 1] = "default " .. tostring(d.default)
       end
-      rows[#rows + 1] = { flag(name) .. (words[d.type] and " " .. words[d.type] or ""), table.concat(notes, "; ") }
+      rows[#rows + 1] = { flag(name) .. ((d.value or words[d.type]) and " " .. (d.value or words[d.type]) or ""), table.concat(notes, "; ") }
    end
    return rows
 end
@@ -209,7 +214,7 @@ function options.declare(table_of_options, context)
    end
    context.declared = declared
    if context.help then
-      error({ exit = 0, text = options.recipe_help(context.what, context.who, declared) }, 0)
+      require("graft.context").finish { exit = 0, text = options.recipe_help(context.what, context.who, declared) }
    end
    local given, rest = options.read(context.args, declared, context.who)
    if rest[1] then

@@ -4,11 +4,15 @@ local core = require "graft.core"
 local context = require "graft.context"
 local recipe = require "graft.recipe"
 local run = require "graft.commands.run"
+local sandbox = require "graft.sandbox"
 
 local command = {}
 
 function command.main(args, given)
    local name, rest = run.recipe_and_options(args, "plan")
+   if sandbox.wanted(given) then
+      return sandbox.command("plan", name, rest, given)
+   end
    context.mode, context.planning = "plan", true
    require("graft").mode = "plan"
    local chunk = recipe.load(name, rest, given.help)
@@ -30,7 +34,8 @@ function command.main(args, given)
             row[key] = row[key] == nil and core.null or row[key]
          end
       end
-      print(core.json(document, 2))
+      local raw = io.stdout.raw or io.stdout.write
+      raw(io.stdout, core.json(document, 2) .. "\n")
       return 0
    end
    if stopped then

@@ -6,6 +6,7 @@ local context = require "graft.context"
 local options = require "graft.options"
 local recipe = require "graft.recipe"
 local run = require "graft.run"
+local sandbox = require "graft.sandbox"
 
 local command = {}
 
@@ -41,6 +42,9 @@ end
 
 function command.main(args, given)
    local name, rest = command.recipe_and_options(args, "run")
+   if sandbox.wanted(given) then
+      return sandbox.command("run", name, rest, given)
+   end
    context.mode = "run"
    require("graft").mode = "run"
    local started = core.clock()
@@ -48,7 +52,8 @@ function command.main(args, given)
    chunk()
    recipe.check_options()
    if context.json then
-      io.stdout:write(core.json(document(core.clock() - started), 2), "\n")
+      local raw = io.stdout.raw or io.stdout.write
+      raw(io.stdout, core.json(document(core.clock() - started), 2) .. "\n")
    end
    return 0
 end
