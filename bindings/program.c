@@ -2,7 +2,6 @@
 #define _GNU_SOURCE /* for the terminal's size */
 #include "core.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -83,19 +82,11 @@ static int core_memory(lua_State *L) {
     return 1;
 }
 
-/* The most memory that this process has held, by the system's account. The file stays open: a sandbox can
- * open it only before it is closed. */
 static int core_process_peak(lua_State *L) {
-    static int fd = -1;
-    char text[4096];
-    if (fd < 0)
-        fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
-    ssize_t got = fd < 0 ? -1 : pread(fd, text, sizeof text - 1, 0);
-    text[got > 0 ? got : 0] = 0;
-    const char *line = strstr(text, "VmHWM:");
-    if (!line)
+    size_t peak = gr_memory_process_peak();
+    if (peak == 0)
         return 0;
-    lua_pushinteger(L, (lua_Integer)strtoll(line + 6, NULL, 10) * 1024);
+    lua_pushinteger(L, (lua_Integer)peak);
     return 1;
 }
 

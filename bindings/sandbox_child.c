@@ -42,6 +42,7 @@ static struct {
     char *bytes; /* the policy and the recipe */
     const char *text;
     size_t length;
+    size_t memory; /* the limit of the whole process */
     size_t budget; /* of Lua and tensors; 0: not locked yet */
     size_t wished; /* the script's own limit; 0: none */
     size_t lua, noted;
@@ -70,6 +71,7 @@ static int take_policy(void) {
     guest.policy = end ? cJSON_ParseWithLength(guest.bytes, (size_t)(end - guest.bytes)) : NULL;
     if (!cJSON_IsObject(guest.policy))
         return gr_fail(GR_ERROR_FILE, "the sandbox has no policy");
+    guest.memory = number("memory");
     guest.text = end + 1;
     guest.length = size - (size_t)(guest.text - guest.bytes);
     return GR_OK;
@@ -96,10 +98,6 @@ static void multiply(void *square, int64_t chunk, int worker) {
 }
 
 static int warm_up(void) {
-    time_t now = time(NULL);
-    struct tm local;
-    localtime_r(&now, &local); /* the C library reads the time zone while it may */
-    gr_memory_share();
     GR_TRY(gr_threads_set((int)number("threads")));
     int64_t threads = gr_threads();
     float *squares = gr_calloc((size_t)(1 + threads) * WARM * WARM, sizeof *squares);
@@ -110,11 +108,21 @@ static int warm_up(void) {
     return GR_OK;
 }
 
+/* What is remembered since it can be read only now. */
+static void ask_the_system(void) {
+    time_t now = time(NULL);
+    struct tm local;
+    localtime_r(&now, &local); /* the time zone */
+    gr_memory_machine();
+    gr_memory_process_peak();
+}
+
 int graft_guest_enter(void) {
     signal(SIGXFSZ, SIG_IGN); /* a file that grows too large is an error, not an end */
     signal(SIGTTOU, SIG_IGN); /* the child is in the background of the terminal that it writes to */
     GR_TRY(take_policy());
     GR_TRY(allow_paths());
+    ask_the_system();
     GR_TRY(graft_rules_files(guest.policy));
     GR_TRY(graft_rules_limits(number("disk")));
     return warm_up();
@@ -173,11 +181,11 @@ static size_t resident(void) {
 
 int graft_guest_lock(lua_State *L) {
     struct graft_state *state = graft_state(L);
-    size_t memory = number("memory"), used = resident();
+    size_t used = resident();
     GR_TRY(graft_rules_calls());
     state->guest = true;
     state->set_limit = set_limit;
-    guest.budget = (memory > used + LEAST ? memory - used : LEAST) + guest.lua + gr_memory().live;
+    guest.budget = (guest.memory > used + LEAST ? guest.memory - used : LEAST) + guest.lua + gr_memory().live;
     set_limit(0);
     return GR_OK;
 }

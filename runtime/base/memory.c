@@ -3,6 +3,7 @@
 #include "base/status.h"
 #include "base/text.h"
 
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -226,6 +227,18 @@ size_t gr_memory_machine(void) {
         atomic_store(&known, machine);
     }
     return machine;
+}
+
+size_t gr_memory_process_peak(void) {
+    static atomic_int opened = -1; /* stays open */
+    char text[4096];
+    int fd = atomic_load(&opened);
+    if (fd < 0)
+        atomic_store(&opened, fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC));
+    ssize_t got = fd < 0 ? 0 : pread(fd, text, sizeof text - 1, 0);
+    text[got > 0 ? got : 0] = 0;
+    const char *line = strstr(text, "VmHWM:");
+    return line ? (size_t)strtoull(line + 6, NULL, 10) * 1024 : 0;
 }
 
 size_t gr_memory_share(void) {

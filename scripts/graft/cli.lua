@@ -160,7 +160,7 @@ local function dispatch(args)
       print(cli.usage())
       return 0
    elseif first == "--version" then
-      print(("Graft %s (JPEG by %s; sandbox: %s)"):format(core.version, core.jpeg, core.protections()))
+      print(("Graft %s (JPEG by %s)\nsandbox: %s"):format(core.version, core.jpeg, core.protections()))
       return 0
    elseif first == "-e" then
       return require("graft.prompt").chunk(args)

@@ -74,6 +74,23 @@ local function say(stream, ...)
    streams[stream]:write(clean(table.concat(words, "\t")), "\n")
 end
 
+-- io.stdout and io.stderr as a recipe has them.
+local function writer(stream)
+   local file = {}
+   function file.write(_, ...)
+      for i = 1, select("#", ...) do
+         local value = select(i, ...)
+         streams[stream]:write(clean(type(value) == "number" and tostring(value) or strict.check(value, "string", "write")))
+      end
+      return file
+   end
+   function file.flush()
+      streams[stream]:flush()
+      return file
+   end
+   return file
+end
+
 -- --- metatables ---
 
 local events = { "index", "newindex", "call", "tostring", "name", "len", "eq", "lt", "le", "concat", "unm", "add", "sub", "mul",
@@ -444,13 +461,10 @@ function guest.environment()
    env.os = library("os", take(os, "clock date difftime time"))
    env.coroutine = library("coroutine", take(coroutine, "isyieldable running status yield"))
    env.coroutine.create, env.coroutine.resume, env.coroutine.wrap = guest_create, guest_resume, guest_wrap
-   env.io = library("io", { write = function(...)
-      local words = table_pack(...)
-      for i = 1, words.n do
-         words[i] = tostring(words[i])
-      end
-      streams[stream]:write(clean(table.concat(words)))
-   end })
+   env.io = library("io", { stdout = writer(stream), stderr = writer "stderr" })
+   env.io.write = function(...)
+      return env.io.stdout:write(...)
+   end
    return setmetatable(env, { __index = function(self, key)
       if absent[key] then
          refuse(key)

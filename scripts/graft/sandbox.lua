@@ -63,13 +63,12 @@ end
 
 local function exists(path)
    local ok, stat = pcall(core.stat, path)
-   return ok and stat or nil
+   return ok and stat ~= nil
 end
 
 -- Adds a path that the user named. A table of photos (CSV) stands for its folder, for its paths are relative to it.
 local function add(paths, path)
-   local stat = path ~= "" and exists(path)
-   if stat and (stat.kind == "file" or stat.kind == "folder") then
+   if path ~= "" and exists(path) then
       paths[#paths + 1] = path
       if path:lower():find "%.[ct]sv$" then
          paths[#paths + 1] = path:match "^(.*)/[^/]*$" or "."
