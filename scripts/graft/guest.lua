@@ -286,6 +286,9 @@ local function plain(failure)
       local value = rawget(failure, key)
       fields[key] = type(value) == "string" and value:sub(1, LONGEST_ERROR) or nil
    end
+   if fields.kind == "memory" and fields.message then
+      fields.message = fields.message .. "; --max-memory raises the sandbox's"
+   end
    local kind = fields.kind ~= "interrupt" and fields.kind or (core.signal() and "interrupt") or "user"
    local near = fields.near and not fields.near:find "\0" and fields.near or nil
    local _, copy = pcall(core.error, kind, fields.message or "an error", near)
