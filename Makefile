@@ -214,6 +214,12 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/c/%.o $(BUILD)/libgraft.a
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ -lcmocka $(LIBS)
 
+# The rules of the sandbox, which are above the library, with nothing else of the bindings.
+$(BUILD)/obj/tests/c/bindings/%.o: CFLAGS_TESTS += -Ibindings $(LUA_CFLAGS)
+$(BUILD)/tests/bindings/%: $(BUILD)/obj/tests/c/bindings/%.o $(BUILD)/obj/bindings/sandbox_rules.o $(BUILD)/libgraft.a
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ -lcmocka $(LIBS) $(shell pkg-config --libs libseccomp)
+
 # The object comes before the library, whose own decoder then stays out.
 $(BUILD)/tests/data/%.turbo: $(BUILD)/obj/tests/c/data/%.o $(TURBO_OBJECT) $(BUILD)/libgraft.a
 	@mkdir -p $(@D)

@@ -20,8 +20,8 @@ struct graft_state {
     bool guest;          /* a recipe in the sandbox: bindings/sandbox.h */
     bool ended;          /* of a guest: memory ran out, or a signal came; no pcall goes on */
     void (*set_limit)(size_t bytes); /* of a guest: its own limit of memory below the sandbox's; 0: none */
-    bool held;           /* the signal was heard: what is under way may finish */
-    volatile sig_atomic_t *signal; /* the signal that asked to stop, or 0; NULL: signals are the host's */
+    bool held;                       /* the signal was heard: what is under way may finish */
+    volatile sig_atomic_t *signal;   /* the signal that asked to stop, or 0; NULL: signals are the host's */
 };
 
 /* The state's record; made on the first call. */
