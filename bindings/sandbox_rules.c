@@ -253,6 +253,11 @@ static const int hostile[] = {
 
 #define MANY(list) (sizeof(list) / sizeof *(list))
 
+/* For calls whose argument of that number, from 0 on, has this value. */
+static struct scmp_arg_cmp equals(unsigned argument, scmp_datum_t value) {
+    return (struct scmp_arg_cmp){argument, SCMP_CMP_EQ, value, 0};
+}
+
 /* Calls of which some arguments are harmless. */
 static int add_narrow(scmp_filter_ctx filter) {
     const unsigned long new_thread = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD;
@@ -260,31 +265,28 @@ static int add_narrow(scmp_filter_ctx filter) {
                                 CLONE_NEWPID | CLONE_NEWNET | CLONE_VFORK | CLONE_PTRACE;
     const unsigned long requests[] = {TIOCGWINSZ, TCGETS};
     const unsigned long commands[] = {F_GETFD, F_SETFD, F_GETFL};
+    const struct scmp_arg_cmp thread = {0, SCMP_CMP_MASKED_EQ, new_thread | never, new_thread};
     int failed = 0;
     for (size_t i = 0; i < MANY(requests); i++)
-        failed |=
-            seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, requests[i]));
+        failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, equals(1, requests[i]));
     for (size_t i = 0; i < MANY(commands); i++) {
-        failed |=
-            seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1, SCMP_A1(SCMP_CMP_EQ, commands[i]));
-        failed |=
-            seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl64), 1, SCMP_A1(SCMP_CMP_EQ, commands[i]));
+        failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1, equals(1, commands[i]));
+        failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl64), 1, equals(1, commands[i]));
     }
     /* memory, but none that can be executed */
-    const struct scmp_arg_cmp no_code = SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
+    const struct scmp_arg_cmp no_code = {2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0};
     failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, no_code);
     failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap2), 1, no_code);
     failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, no_code);
     /* limits are looked at, never set */
-    failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_A2(SCMP_CMP_EQ, 0));
+    failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, equals(2, 0));
     /* threads of this process (`threads =` of a fit starts the pool anew); never a process. clone3 hides its
      * flags from filters; the C library then takes clone. */
-    failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-                               SCMP_A0(SCMP_CMP_MASKED_EQ, new_thread | never, new_thread));
+    failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, thread);
     failed |= seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
     /* a signal to itself: how abort() ends */
-    failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-                               SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+    failed |=
+        seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, equals(0, (scmp_datum_t)getpid()));
     return failed;
 }
 

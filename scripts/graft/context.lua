@@ -14,7 +14,7 @@ local context = {
    weights = {}, -- files that graft.load has read: {file=, sha256=}
    data = nil, -- data sets that were opened
    reports = setmetatable({}, { __mode = "k" }), -- network -> what its weights file left missing or unused
-   runs = {}, -- what fit returned, in order
+   runs = {}, -- what fits gave, in order: {document = JSON, digest=}; a recipe cannot change it afterwards
    modes = {}, -- of each fit, for the lock: {fit=, exact=, stash=, prefix=}
    out = nil, -- run folder, once it exists
 }

@@ -597,7 +597,7 @@ function fit.fit(net, d, options)
       core.hold_interrupt() -- what is left is quick; a second Ctrl-C ends the program at once
    end
    local result = make_run(job, state, folder, files)
-   context.runs[#context.runs + 1] = result
+   context.runs[#context.runs + 1] = { document = core.json(run.json(result)), digest = result.digest }
    core.write(folder .. "/report.txt", run.text(result) .. "\n")
    run_folder.write_lock(folder, result.digest, job.options.prefix)
    if interrupted and not (context.interactive and core.signal() == 2) then

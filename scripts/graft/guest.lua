@@ -15,8 +15,8 @@ local MOST_COROUTINES = 10000 -- that are not dead
 local LONGEST_ERROR = 4000 -- bytes of an error that are shown
 
 -- Lua's own, before anything is replaced.
-local getmetatable, setmetatable, pcall, next, rawget, rawlen, type = getmetatable, setmetatable, pcall, next, rawget, rawlen, type
-local raw_pairs, select, error, tostring, rawequal = pairs, select, error, tostring, rawequal
+local getmetatable, setmetatable, pcall, error, tostring, type = getmetatable, setmetatable, pcall, error, tostring, type
+local next, raw_pairs, rawget, rawset, rawlen, rawequal, select = next, pairs, rawget, rawset, rawlen, rawequal, select
 local string_rep, table_pack, math_type = string.rep, table.pack, math.type
 local streams = { stdout = io.stdout, stderr = io.stderr }
 
@@ -52,12 +52,6 @@ function Stream:write(...)
       local text = tostring((select(i, ...)))
       self.file:write(moves[text] and text or clean(text))
    end
-   return self
-end
-
--- For pictures in half blocks and JSON, which no recipe worded.
-function Stream:raw(text)
-   self.file:write(text)
    return self
 end
 
@@ -426,7 +420,8 @@ local absent = { load = true, loadstring = true, loadfile = true, dofile = true,
    package = true, warn = true }
 
 local function base(env, graft, stream)
-   for name, value in next, take(_G, "_VERSION assert error ipairs select tonumber tostring type rawequal rawget rawlen rawset") do
+   local plain_ones = "_VERSION assert error ipairs select tonumber tostring type rawequal rawget rawlen rawset"
+   for name, value in next, take(_G, plain_ones) do
       env[name] = value
    end
    env._G = env
@@ -480,8 +475,12 @@ end
 
 -- While the process still has its rights: what is written goes through `clean`, and methods of strings are the safe ones.
 function guest.prepare()
-   io.stdout = setmetatable({ file = streams.stdout }, Stream)
-   io.stderr = setmetatable({ file = streams.stderr }, Stream)
+   for name, file in next, streams do
+      rawset(io, name, setmetatable({ file = file }, Stream))
+   end
+   require("graft.output").raw = function(text)
+      streams.stdout:write(text)
+   end
    print = function(...) -- luacheck: ignore 121
       say("stdout", ...)
    end

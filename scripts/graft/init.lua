@@ -2,6 +2,7 @@
 
 local core = require "graft.core"
 local context = require "graft.context"
+local output = require "graft.output"
 local strict = require "graft.strict"
 local data = require "graft.data"
 local network = require "graft.network"
@@ -112,8 +113,7 @@ graft.image = strict.table({
    show = function(image)
       local columns = core.terminal("stdout")
       local pixels = type(image) == "string" and core.image_load(image) or image
-      local raw = io.stdout.raw or io.stdout.write -- in the sandbox, the colours of text are not for recipes
-      raw(io.stdout, core.image_blocks(pixels, math.min(columns or 64, 64), columns ~= nil))
+      output.raw(core.image_blocks(pixels, math.min(columns or 64, 64), columns ~= nil))
       if type(image) == "string" then
          local class = data.class_of(image)
          io.stdout:write("  ", class and core.printable(class) .. "   " or "", core.printable(image),

@@ -183,7 +183,8 @@ local function help_rows(rows, declared, names)
       if d.default ~= nil then
          notes[#notes + 1] = "default " .. tostring(d.default)
       end
-      rows[#rows + 1] = { flag(name) .. ((d.value or words[d.type]) and " " .. (d.value or words[d.type]) or ""), table.concat(notes, "; ") }
+      local value = d.value or words[d.type]
+      rows[#rows + 1] = { flag(name) .. (value and " " .. value or ""), table.concat(notes, "; ") }
    end
    return rows
 end

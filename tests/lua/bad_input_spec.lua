@@ -262,7 +262,8 @@ describe("what cannot be written", function()
     local old = helpers.path "old.safetensors"
     core.write(old, helpers.read(weights))
     local recipe = helpers.recipe(("local graft = require 'graft'\ngraft.load(%q):save(%q)"):format(weights, old))
-    helpers.refused({ "run", recipe, "--trust" }, 1, { "old.safetensors", "File too large" }, { before = "trap '' XFSZ; ulimit -f 4;" })
+    helpers.refused({ "run", recipe, "--trust" }, 1, { "old.safetensors", "File too large" },
+      { before = "trap '' XFSZ; ulimit -f 4;" })
     assert.is_true(helpers.read(old) == helpers.read(weights))
     helpers.refused({ "convert", weights, helpers.path "new.safetensors" }, 1, "new.safetensors",
       { before = "trap '' XFSZ; ulimit -f 4;" })

@@ -91,8 +91,8 @@ function helpers.interrupted(words, options)
   end
   local script = ([[unset LD_PRELOAD; cd %s; : >%s; %s >%s 2>%s </dev/null & pid=$!; n=0
     while ! grep -q %s %s && kill -0 $pid 2>/dev/null && [ $n -lt 6000 ]; do sleep 0.01; n=$((n + 1)); done
-    sleep %s; { %s; wait $pid; } 2>/dev/null]]):format(quote(root), quote(err), command_of(words, options), quote(out), quote(err),
-    quote(options.after or ""), quote(err), options.delay or 0, table.concat(kills, "; sleep 0.02; "))
+    sleep %s; { %s; wait $pid; } 2>/dev/null]]):format(quote(root), quote(err), command_of(words, options), quote(out),
+    quote(err), quote(options.after or ""), quote(err), options.delay or 0, table.concat(kills, "; sleep 0.02; "))
   local _, _, status = os.execute(script)
   return { status = status, out = read(out), err = read(err), words = table.concat(words, " ") }
 end

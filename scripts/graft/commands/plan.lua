@@ -2,6 +2,7 @@
 
 local core = require "graft.core"
 local context = require "graft.context"
+local output = require "graft.output"
 local recipe = require "graft.recipe"
 local run = require "graft.commands.run"
 local sandbox = require "graft.sandbox"
@@ -34,8 +35,7 @@ function command.main(args, given)
             row[key] = row[key] == nil and core.null or row[key]
          end
       end
-      local raw = io.stdout.raw or io.stdout.write
-      raw(io.stdout, core.json(document, 2) .. "\n")
+      output.raw(core.json(document, 2) .. "\n")
       return 0
    end
    if stopped then
