@@ -25,21 +25,6 @@ static struct {
     const char *when_read, *when_written;
 } paths;
 
-int gr_paths_allow(const char *path, bool write) {
-    char real[GR_PATH_ROOM];
-    if (paths.closed)
-        return gr_fail(GR_ERROR_FILE, "comes too late to be allowed");
-    if (paths.count == MAX_ROOTS)
-        return gr_fail(GR_ERROR_LIMIT, "is one of more than %d files and folders to allow", MAX_ROOTS);
-    if (!realpath(path, real))
-        return gr_fail(GR_ERROR_FILE, "%s", strerror(errno));
-    char *copy = gr_strdup(real);
-    if (!copy)
-        return GR_ERROR_MEMORY;
-    paths.roots[paths.count++] = (struct root){copy, write};
-    return GR_OK;
-}
-
 void gr_paths_close(const char *when_read, const char *when_written) {
     paths.when_read = when_read;
     paths.when_written = when_written;
@@ -85,6 +70,21 @@ static bool resolve(const char *path, char real[GR_PATH_ROOM]) {
         real[used + kept] = 0;
     }
     return true;
+}
+
+int gr_paths_allow(const char *path, bool write) {
+    char real[GR_PATH_ROOM];
+    if (paths.closed)
+        return gr_fail(GR_ERROR_FILE, "comes too late to be allowed");
+    if (paths.count == MAX_ROOTS)
+        return gr_fail(GR_ERROR_LIMIT, "is one of more than %d files and folders to allow", MAX_ROOTS);
+    if (write ? !realpath(path, real) : !resolve(path, real))
+        return gr_fail(GR_ERROR_FILE, "%s", strerror(errno));
+    char *copy = gr_strdup(real);
+    if (!copy)
+        return GR_ERROR_MEMORY;
+    paths.roots[paths.count++] = (struct root){copy, write};
+    return GR_OK;
 }
 
 /* Is `path` the root itself or beneath it? The root of a writer is not the writer's to replace. */

@@ -10,7 +10,8 @@
 enum { GR_PATH_ROOM = 4096 }; /* bytes of a path, its end included */
 
 /* Lets this file, or this folder and all beneath it, be read; `write` also lets files and folders beneath it
- * be made, replaced and removed. It must exist. GR_ERROR_FILE gives the cause without the path. */
+ * be made, replaced and removed, and then it must exist. What is not there may be looked for. GR_ERROR_FILE
+ * gives the cause without the path. */
 int gr_paths_allow(const char *path, bool write);
 
 /* Closes everything else, for good. The two sentences, which end refusals, must stay alive. */

@@ -61,14 +61,10 @@ end
 
 -- --- what may be read ---
 
-local function exists(path)
-   local ok, stat = pcall(core.stat, path)
-   return ok and stat ~= nil
-end
-
--- Adds a path that the user named. A table of photos (CSV) stands for its folder, for its paths are relative to it.
+-- Adds a path that the user named, and that need not be there: then the recipe may find that out. A table of photos (CSV)
+-- stands for its folder, for its paths are relative to it.
 local function add(paths, path)
-   if path ~= "" and exists(path) then
+   if path ~= "" then
       paths[#paths + 1] = path
       if path:lower():find "%.[ct]sv$" then
          paths[#paths + 1] = path:match "^(.*)/[^/]*$" or "."
@@ -79,11 +75,11 @@ local function add(paths, path)
    end
 end
 
--- Every word of a command line that names something, as "--data photos" or "--data=photos".
+-- Every word of a command line that may name something, as "--data photos" or "--data=photos".
 local function named_paths(args)
    local paths = {}
    for _, word in ipairs(args) do
-      add(paths, word:match "^%-%-[%w][%w%-_]*=(.*)$" or word)
+      add(paths, word:match "^%-%-[%w][%w%-_]*=(.*)$" or (word:find "^%-%-" and "" or word))
    end
    return paths
 end

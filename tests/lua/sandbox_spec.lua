@@ -340,6 +340,15 @@ describe("a recipe in the sandbox", function()
     assert.is_true(#core.list(work .. "/run-a") > 3)
   end)
 
+  it("is told that what the user named is not there", function()
+    local result = run { "run", "honest.lua", "--data", "photoz", "--weights=weights.safetensors" }
+    assert.equal(1, result.status, told(result))
+    assert.contains("photoz: no such folder", result.err)
+    result = run { "run", "honest.lua", "--data", "data", "--weights=../outside/none.pth" }
+    assert.contains("none.pth", result.err)
+    assert.contains("No such file", result.err)
+  end)
+
   it("does not choose its run folder", function()
     helpers.write(work .. "/chooses.lua", helpers.read(honest):gsub("threads = 1", "out = 'elsewhere'"))
     local result = run { "run", "chooses.lua", "--data", "data", "--weights", "weights.safetensors" }

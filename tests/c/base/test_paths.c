@@ -69,8 +69,10 @@ static void everything_is_open_before(void **state) {
     assert_int_equal(gr_path_check("outside/nothing", true, room, &use), GR_OK);
     assert_string_equal(use, "outside/nothing");
     assert_false(gr_paths_closed());
-    assert_int_equal(gr_paths_allow("nowhere", false), GR_ERROR_FILE);
-    assert_int_equal(gr_paths_allow("named", false), GR_OK); /* the folder that the link means */
+    assert_int_equal(gr_paths_allow("nowhere", true), GR_ERROR_FILE);
+    assert_int_equal(gr_paths_allow("data/a/x", false), GR_ERROR_FILE);
+    assert_int_equal(gr_paths_allow("expected", false), GR_OK); /* it may be looked for */
+    assert_int_equal(gr_paths_allow("named", false), GR_OK);    /* the folder that the link means */
     assert_int_equal(gr_paths_allow("weights", false), GR_OK);
     assert_int_equal(gr_paths_allow("run", true), GR_OK);
     gr_paths_close("not to be read", "not to be written");
@@ -81,8 +83,9 @@ static void everything_is_open_before(void **state) {
 static void what_was_named_is_read(void **state) {
     (void)state;
     static const char *const readable[] = {
-        "data",    "data/", "data/a",        "data//deep/./b", "data/inner",       "named/deep/b",
-        "weights", "run",   "run/missing/x", "data/missing",   "outside/../data/a"};
+        "data",          "data/",        "data/a",           "data//deep/./b", "data/inner",
+        "expected",      "expected/x",   "named/deep/b",     "weights",        "run",
+        "run/missing/x", "data/missing", "outside/../data/a"};
     for (size_t i = 0; i < sizeof readable / sizeof *readable; i++)
         assert_int_equal(check(readable[i], false), GR_OK);
     char room[GR_PATH_ROOM], wanted[GR_PATH_ROOM + 16];
