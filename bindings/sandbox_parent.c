@@ -52,6 +52,14 @@ static double now(void) {
 
 /* ---- starting ---- */
 
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+
 /* What the child may know of the environment: how to show text, and where the program's own parts are. */
 static bool passed_on(const char *variable) {
     static const char *const names[] = {"TERM=",
@@ -59,12 +67,11 @@ static bool passed_on(const char *variable) {
                                         "LC_",
                                         "TZ=",
                                         "COLUMNS=",
+                                        "NO_COLOR=",
                                         "GRAFT_LUA_PATH=",
                                         "GRAFT_SIMD=",
                                         "LD_LIBRARY_PATH=",
                                         "OPENBLAS_CORETYPE=",
-                                        "ASAN_OPTIONS=",
-                                        "LSAN_OPTIONS=",
                                         "UBSAN_OPTIONS="};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strncmp(variable, names[i], strlen(names[i])) == 0)
@@ -73,19 +80,22 @@ static bool passed_on(const char *variable) {
 }
 
 static const char **environment(lua_State *L) {
+    static const char *const own[] = {
+        "OPENBLAS_NUM_THREADS=1",
+#ifdef SANITIZED
+        "ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1", /* looking for leaks needs a process */
+#endif
+    };
     extern char **environ;
     size_t count = 0, kept = 0;
     while (environ[count])
         count++;
-    const char **list = graft_scratch(L, count + 3, sizeof *list);
+    const char **list = graft_scratch(L, count + 1 + sizeof own / sizeof *own, sizeof *list);
     for (size_t i = 0; i < count; i++)
         if (passed_on(environ[i]))
             list[kept++] = environ[i];
-    list[kept++] = "OPENBLAS_NUM_THREADS=1";
-#ifdef __SANITIZE_ADDRESS__
-    list[kept++] =
-        "ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1"; /* looking for leaks needs a process */
-#endif
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        list[kept++] = own[i];
     return list;
 }
 
