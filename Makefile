@@ -33,8 +33,8 @@ TURBO_VERSION := $(shell pkg-config --modversion libturbojpeg 2>/dev/null)
 ifeq ($(TURBOJPEG),1)
 PKG_LIBS += $(shell pkg-config --libs libturbojpeg 2>/dev/null)
 endif
-LUA_CFLAGS := $(shell pkg-config --cflags lua5.4 libedit 2>/dev/null)
-LUA_LIBS := $(shell pkg-config --libs lua5.4 libedit 2>/dev/null)
+LUA_CFLAGS := $(shell pkg-config --cflags lua5.4 libedit libseccomp 2>/dev/null)
+LUA_LIBS := $(shell pkg-config --libs lua5.4 libedit libseccomp 2>/dev/null)
 
 # No contraction of a * b + c into a fused multiply-add where the compiler happens to see one: the same sum written
 # in two places must give the same bits. Only the vector kernels (below) are contracted, all of a kernel alike,
@@ -65,7 +65,7 @@ RUNTIME_SOURCES := $(sort $(filter-out runtime/data/jpeg_%,$(wildcard runtime/*/
 SIMD_SOURCES := $(filter runtime/kernels/%_simd.c,$(RUNTIME_SOURCES))
 PLAIN_SOURCES := $(filter-out $(SIMD_SOURCES),$(RUNTIME_SOURCES))
 BINDING_SOURCES := $(sort $(wildcard bindings/*.c))
-MODULE_SOURCES := $(filter-out bindings/main.c bindings/repl.c bindings/child.c,$(BINDING_SOURCES))
+MODULE_SOURCES := $(filter-out bindings/main.c bindings/repl.c bindings/child.c bindings/sandbox%.c,$(BINDING_SOURCES))
 TURBO_OBJECT := $(BUILD)/obj/runtime/data/jpeg_turbo.o
 TEST_SOURCES := $(sort $(wildcard tests/c/*/test_*.c))
 BENCH_SOURCES := $(sort $(wildcard tests/bench/*.c))
@@ -248,6 +248,12 @@ $(BUILD)/obj/tests/%.o: tests/%.c $(BUILD)/flags
 $(BUILD)/tests/%: $(BUILD)/obj/tests/c/%.o $(BUILD)/libgraft.a
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ -lcmocka $(LIBS)
+
+# The rules of the sandbox, which are above the library, with nothing else of the bindings.
+$(BUILD)/obj/tests/c/bindings/%.o: CFLAGS_TESTS += -Ibindings $(LUA_CFLAGS)
+$(BUILD)/tests/bindings/%: $(BUILD)/obj/tests/c/bindings/%.o $(BUILD)/obj/bindings/sandbox_rules.o $(BUILD)/libgraft.a
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ -lcmocka $(LIBS) $(shell pkg-config --libs libseccomp)
 
 # The object comes before the library, whose own decoder then stays out.
 $(BUILD)/tests/data/%.turbo: $(BUILD)/obj/tests/c/data/%.o $(TURBO_OBJECT) $(BUILD)/libgraft.a

@@ -23,6 +23,8 @@
  * core.memory([limit]) -> {live=, peak=, blocks=, limit=, share=}   bytes; `limit` sets one (0 lifts it);
  *                                     share: what one cache may take
  * core.reset_peak()
+ * core.process_peak() -> bytes|nil    the most that the whole process has held, as the system counts
+ * core.ended() -> boolean             of a recipe in the sandbox: has it hit a limit, or was it told to stop?
  * core.clock() -> seconds             monotonic
  * core.interrupted() -> boolean       has Ctrl-C (or SIGTERM) come since core.clear_interrupt()?
  * core.clear_interrupt()              the prompt does so before each line
@@ -51,6 +53,16 @@
  * core.child(list of words) -> text, status, seconds     starts this program with these words and waits: what it wrote to
  *                                     stdout, its exit status, seconds from its start to its first output (negative: none).
  *                                     Ctrl-C ends both
+ *
+ * --- the sandbox (bindings/sandbox_parent.c, sandbox_child.c; program only) ---
+ * core.guard(words, policy, text, {time=, memory=, disk=, out=}) -> {status=|killed_by=, limit=, signal=}
+ *                                     starts this program as a guest with these words, a policy (JSON, one line) and the text
+ *                                     of a recipe, and watches it: how it ended, the limit that it broke ("time", "memory",
+ *                                     "disk"), the signal that was passed on to it
+ * core.guest                          in that process: its policy as a table, with the recipe's `text`; else nil
+ * core.end_by(signal)                 ends this process by that signal
+ * core.protections() -> text          what this kernel gives the sandbox
+ * core.room(path) -> bytes, bytes     free on the file system; memory of the machine, or of the control group
  *
  * --- text and files (bindings/files.c) ---
  * core.json(value [, indent]) -> text     tables with [1] (or marked by core.array) are arrays, keys sorted; a number

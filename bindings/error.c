@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "state.h"
 
 static const char ERROR_TYPE[] = "graft.error";
 static const char KEPT = 0; /* its address is the registry key of a callback's error */
@@ -70,6 +71,9 @@ static void wrap_message(lua_State *L, int code, const char *near) {
 void graft_push_error(lua_State *L) {
     luaL_checkstack(L, 8, "an error");
     struct gr_error error = *gr_error(); /* a finalizer run by the next line may fail and set another */
+    struct graft_state *state = graft_state(L);
+    if (state->guest && (error.code == GR_ERROR_MEMORY || error.code == GR_ERROR_INTERRUPT))
+        state->ended = true;
     lua_pushstring(L, error.message);
     wrap_message(L, error.code, error.near);
 }

@@ -12,6 +12,7 @@
 
 #include "arguments.h"
 #include "base/digest.h"
+#include "base/paths.h"
 #include "embedded.h"
 #include "error.h"
 #include "io/file.h"
@@ -25,6 +26,19 @@ static int fail_file(lua_State *L, const char *path, const char *what) {
 
 static const char *path_argument(lua_State *L, int argument, const char *function) {
     return graft_string(L, argument, function, "the path");
+}
+
+/* The path to use for what the script calls `path`: itself, or in a sandbox its real one, if it is allowed.
+ */
+static const char *allowed(lua_State *L, const char *path, bool write) {
+    const char *use = path;
+    if (!gr_paths_closed())
+        return path;
+    if (gr_path_check(path, write, graft_scratch(L, 1, GR_PATH_ROOM), &use)) {
+        gr_fail_in("%s", path);
+        graft_raise(L);
+    }
+    return use;
 }
 
 static int core_json(lua_State *L) {
@@ -92,7 +106,7 @@ static int core_embedded_names(lua_State *L) {
 static int core_stat(lua_State *L) {
     struct stat info;
     const char *path = path_argument(L, 1, "core.stat");
-    if (stat(path, &info) != 0) {
+    if (stat(allowed(L, path, false), &info) != 0) {
         if (errno == ENOENT || errno == ENOTDIR)
             return 0;
         return fail_file(L, path, "cannot be looked at");
@@ -130,9 +144,9 @@ static void sort_strings(lua_State *L, lua_Integer n) {
 }
 
 static int core_list(lua_State *L) {
-    const char *path = path_argument(L, 1, "core.list");
+    const char *path = path_argument(L, 1, "core.list"), *use = allowed(L, path, false);
     void **held = graft_hold(L, close_folder);
-    *held = opendir(path);
+    *held = opendir(use);
     if (!*held)
         return fail_file(L, path, "cannot be listed");
     lua_newtable(L);
@@ -169,11 +183,12 @@ static int make_folders(char *path) {
 
 static int core_make_folder(lua_State *L) {
     const char *path = path_argument(L, 1, "core.make_folder");
-    size_t size = strlen(path) + 1;
-    if (size == 1)
+    if (!path[0])
         return graft_fail(L, GR_ERROR_FILE, "a folder needs a name");
+    const char *use = allowed(L, path, true);
+    size_t size = strlen(use) + 1;
     char *copy = graft_scratch(L, 1, size);
-    memcpy(copy, path, size);
+    memcpy(copy, use, size);
     if (make_folders(copy) != 0)
         return fail_file(L, path, "the folder cannot be made");
     return 0;
@@ -181,14 +196,14 @@ static int core_make_folder(lua_State *L) {
 
 static int core_remove(lua_State *L) {
     const char *path = path_argument(L, 1, "core.remove");
-    if (remove(path) != 0 && errno != ENOENT)
+    if (remove(allowed(L, path, true)) != 0 && errno != ENOENT)
         return fail_file(L, path, "cannot be removed");
     return 0;
 }
 
 static int core_rename(lua_State *L) {
     const char *from = path_argument(L, 1, "core.rename"), *to = path_argument(L, 2, "core.rename");
-    if (rename(from, to) != 0)
+    if (rename(allowed(L, from, true), allowed(L, to, true)) != 0)
         return fail_file(L, from, "cannot be renamed");
     return 0;
 }
@@ -206,15 +221,16 @@ static int read_whole(const char *path, char *buffer, size_t size) {
 static int core_read(lua_State *L) {
     const char *path = path_argument(L, 1, "core.read");
     lua_Integer limit = luaL_optinteger(L, 2, 64 << 20);
+    const char *use = allowed(L, path, false);
     struct stat info;
     luaL_Buffer buffer;
-    if (stat(path, &info) != 0)
+    if (stat(use, &info) != 0)
         return fail_file(L, path, "cannot be read");
     if (!S_ISREG(info.st_mode) || info.st_size > limit)
         return graft_fail(L, GR_ERROR_FILE, "%s: expected a file of at most %lld bytes", path,
                           (long long)limit);
     char *bytes = luaL_buffinitsize(L, &buffer, (size_t)info.st_size);
-    if (read_whole(path, bytes, (size_t)info.st_size)) {
+    if (read_whole(use, bytes, (size_t)info.st_size)) {
         gr_fail_in("%s", path);
         return graft_raise(L);
     }

@@ -13,10 +13,12 @@
 #include <lualib.h>
 
 #include "base/interrupt.h"
+#include "base/status.h"
 #include "base/threads.h"
 #include "core.h"
 #include "error.h"
 #include "module.h"
+#include "sandbox.h"
 #include "state.h"
 
 enum {
@@ -95,6 +97,7 @@ static void catch_signals(lua_State *L) {
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGXCPU, &action, NULL); /* the sandbox's limit of time */
 }
 
 static bool has_option(int argc, char **argv, const char *option) {
@@ -117,6 +120,20 @@ static int print_trace(lua_State *L) {
     return 1;
 }
 
+/* Of a recipe in the sandbox: everything that is trusted is loaded, then the process gives its rights up. */
+static void become_guest(lua_State *L) {
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "graft.guest");
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "prepare");
+    lua_call(L, 0, 0);
+    lua_pop(L, 1);
+    if (graft_guest_lock(L)) {
+        fprintf(stderr, "graft: %s\n", gr_error()->message);
+        exit(GRAFT_GUEST_REFUSED);
+    }
+}
+
 /* Everything that may raise. Arguments: argc, argv. Returns the exit status. */
 static int run(lua_State *L) {
     int argc = (int)lua_tointeger(L, 1);
@@ -131,16 +148,23 @@ static int run(lua_State *L) {
     lua_call(L, 1, 1);
     graft_open_repl(L);
     graft_open_child(L);
+    graft_open_guard(L);
+    bool guest = graft_guest_called(argc, argv);
+    if (guest)
+        graft_open_guest(L);
     lua_pop(L, 1);
     catch_signals(L);
+    if (guest)
+        become_guest(L);
     lua_getglobal(L, "require");
     lua_pushliteral(L, "graft.cli");
     lua_call(L, 1, 1);
     lua_getfield(L, -1, "main");
-    int words = argc > 0 ? argc - 1 : 0; /* after the program's name */
+    int first = guest ? 2 : 1; /* after the program's name */
+    int words = argc > first ? argc - first : 0;
     luaL_checkstack(L, words, "too many arguments");
-    for (int i = 1; i <= words; i++)
-        lua_pushstring(L, argv[i]);
+    for (int i = 0; i < words; i++)
+        lua_pushstring(L, argv[first + i]);
     lua_call(L, words, 1);
     return 1;
 }
@@ -176,7 +200,11 @@ static int report_protected(lua_State *L) {
 int main(int argc, char **argv) {
     bool trace = has_option(argc, argv, "--trace");
     setlocale(LC_CTYPE, ""); /* for line editing; numbers stay in the C locale */
-    lua_State *L = luaL_newstate();
+    if (graft_guest_called(argc, argv) && graft_guest_enter()) {
+        fprintf(stderr, "graft: %s\n", gr_error()->message);
+        return GRAFT_GUEST_REFUSED;
+    }
+    lua_State *L = graft_guest_called(argc, argv) ? graft_guest_state() : luaL_newstate();
     if (!L) {
         fprintf(stderr, "graft: no memory to start\n");
         return EXIT_FAILED;

@@ -72,7 +72,12 @@ static int core_memory(lua_State *L) {
         if (limit < 0)
             return graft_fail(L, GR_ERROR_OPTION,
                               "memory: the limit must be 0 (none) or more bytes, got %lld", (long long)limit);
-        gr_memory_limit((size_t)limit);
+        struct graft_state *state = graft_state(L);
+        state->limit = (size_t)limit;
+        if (state->guest)
+            state->set_limit(state->limit);
+        else
+            gr_memory_limit(state->limit);
     }
     struct gr_memory memory = gr_memory();
     lua_createtable(L, 0, 5);
@@ -84,8 +89,22 @@ static int core_memory(lua_State *L) {
     lua_setfield(L, -2, "peak");
     lua_pushinteger(L, (lua_Integer)memory.blocks);
     lua_setfield(L, -2, "blocks");
-    lua_pushinteger(L, (lua_Integer)memory.limit);
+    lua_pushinteger(L, (lua_Integer)graft_state(L)->limit);
     lua_setfield(L, -2, "limit");
+    return 1;
+}
+
+static int core_process_peak(lua_State *L) {
+    size_t peak = gr_memory_process_peak();
+    if (peak == 0)
+        return 0;
+    lua_pushinteger(L, (lua_Integer)peak);
+    return 1;
+}
+
+/* core.ended() -> boolean */
+static int core_ended(lua_State *L) {
+    lua_pushboolean(L, graft_state(L)->ended);
     return 1;
 }
 
@@ -335,6 +354,8 @@ void graft_open_program(lua_State *L) {
         {"threads", core_threads},
         {"memory", core_memory},
         {"reset_peak", core_reset_peak},
+        {"process_peak", core_process_peak},
+        {"ended", core_ended},
         {"clock", core_clock},
         {"interrupted", core_interrupted},
         {"check_interrupt", core_check_interrupt},

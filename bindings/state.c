@@ -20,7 +20,8 @@ struct graft_state *graft_state(lua_State *L) {
 int graft_poll(lua_State *L) {
     const struct graft_state *state = graft_state(L);
     if (!state->held && state->signal && *state->signal)
-        return gr_fail(GR_ERROR_INTERRUPT,
-                       *state->signal == SIGTERM ? "ended by the system" : "stopped by you");
+        return gr_fail(GR_ERROR_INTERRUPT, *state->signal == SIGTERM   ? "ended by the system"
+                                           : *state->signal == SIGXCPU ? "the limit of time is reached"
+                                                                       : "stopped by you");
     return GR_OK;
 }

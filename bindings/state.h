@@ -14,11 +14,15 @@ struct graft_state {
     uint64_t draws;      /* random tensors since the seed was set: the next one's number */
     uint64_t fit;        /* ordinal of the present fit */
     bool program;        /* build/graft itself, not a module of another program */
+    size_t limit;        /* of memory, as it was asked for; 0: none */
     size_t collected_at; /* bytes of ours that were live after the last whole collection (see graft_charge) */
     int callbacks;       /* functions of a script that the runtime is calling just now */
     bool patient;        /* the prompt: a second Ctrl-C does not end the program at once */
-    bool held;           /* the signal was heard: what is under way may finish */
-    volatile sig_atomic_t *signal; /* the signal that asked to stop, or 0; NULL: signals are the host's */
+    bool guest;          /* a recipe in the sandbox: bindings/sandbox.h */
+    bool ended;          /* of a guest: memory ran out, or a signal came; no pcall goes on */
+    void (*set_limit)(size_t bytes); /* of a guest: its own limit of memory below the sandbox's; 0: none */
+    bool held;                       /* the signal was heard: what is under way may finish */
+    volatile sig_atomic_t *signal;   /* the signal that asked to stop, or 0; NULL: signals are the host's */
 };
 
 /* The state's record; made on the first call. */

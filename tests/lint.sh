@@ -27,7 +27,7 @@ echo "$c_files" | xargs -r -n 8 -P "$jobs" clang-format --dry-run -Werror 2>&1 |
 
 flags="-std=gnu11 -fsyntax-only -Wall -Wextra -Werror -fno-math-errno -Iruntime -Ibindings -Itests/c -I.
     -DGR_SIMD=baseline -DGR_SIMD_WIDTH=4 -isystem /usr/include/stb
-    $(pkg-config --cflags libcjson openblas zlib nettle lua5.4 libedit | sed 's/-I/-isystem /g')"
+    $(pkg-config --cflags libcjson openblas zlib nettle lua5.4 libedit libseccomp | sed 's/-I/-isystem /g')"
 
 compile() # FILES COMPILER FLAGS...: the first error of each file
 {

@@ -4,8 +4,9 @@ set -e
 
 # To build, to run the demo, to test and to lint, in this order.
 packages="build-essential pkg-config liblua5.4-dev libopenblas-dev libstb-dev libcjson-dev zlib1g-dev libedit-dev nettle-dev
+libseccomp-dev
 dataset-fashion-mnist
-libcmocka-dev lua5.4
+libcmocka-dev lua5.4 strace
 clang clang-format lua-check"
 # Only for those who ask for it.
 [ "${TURBOJPEG:-0}" != 1 ] || packages="$packages libturbojpeg0-dev"

@@ -1,5 +1,6 @@
 #include "base/digest.h"
 
+#include "base/paths.h"
 #include "base/status.h"
 #include "base/text.h"
 
@@ -28,8 +29,11 @@ void gr_digest_hex(struct gr_digest *digest, char hex[65]) {
 }
 
 int gr_digest_file(const char *path, char hex[65]) {
-    char name[256];
-    FILE *file = fopen(path, "rb");
+    char name[256], room[GR_PATH_ROOM];
+    const char *use;
+    if (gr_path_check(path, false, room, &use))
+        return gr_fail_in("%s", gr_printable(path, name, sizeof name));
+    FILE *file = fopen(use, "rb");
     if (!file)
         return gr_fail(GR_ERROR_FILE, "cannot open %s: %s", gr_printable(path, name, sizeof name),
                        strerror(errno));

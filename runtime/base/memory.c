@@ -3,6 +3,7 @@
 #include "base/status.h"
 #include "base/text.h"
 
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -214,14 +215,36 @@ static size_t group_limit(void) {
     return end > text ? (size_t)bytes : SIZE_MAX; /* "max" has no digits */
 }
 
+size_t gr_memory_machine(void) {
+    static atomic_size_t known; /* a sandbox can ask only before it is closed */
+    size_t machine = atomic_load(&known);
+    if (machine == 0) {
+        long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+        size_t group = group_limit();
+        machine = pages > 0 && page > 0 ? (size_t)pages * (size_t)page : (size_t)1 << 30;
+        if (machine > group)
+            machine = group;
+        atomic_store(&known, machine);
+    }
+    return machine;
+}
+
+size_t gr_memory_process_peak(void) {
+    static atomic_int opened = -1; /* stays open */
+    char text[4096];
+    int fd = atomic_load(&opened);
+    if (fd < 0)
+        atomic_store(&opened, fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC));
+    ssize_t got = fd < 0 ? 0 : pread(fd, text, sizeof text - 1, 0);
+    text[got > 0 ? got : 0] = 0;
+    const char *line = strstr(text, "VmHWM:");
+    return line ? (size_t)strtoull(line + 6, NULL, 10) * 1024 : 0;
+}
+
 size_t gr_memory_share(void) {
     const size_t most = (size_t)1 << 30;
-    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    size_t share = pages > 0 && page > 0 ? (size_t)pages / 4 * (size_t)page : (size_t)256 << 20;
-    size_t group = group_limit();
+    size_t share = gr_memory_machine() / 4;
     struct gr_memory memory = gr_memory();
-    if (share > group / 4)
-        share = group / 4;
     if (share > most)
         share = most;
     size_t left = memory.limit > memory.live ? (memory.limit - memory.live) / 2 : 0;

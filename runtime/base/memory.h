@@ -46,6 +46,13 @@ void gr_memory_reset_peak(void);
 /* Allocations that would take `live` above `bytes` fail with GR_ERROR_MEMORY; 0 lifts the limit. */
 void gr_memory_limit(size_t bytes);
 
+/* The memory of the machine, or of the control group that this process is in where that is less. */
+size_t gr_memory_machine(void);
+
+/* The most memory that the whole process has held so far, libraries and all, as the system counts; 0: it does
+ * not say. A sandbox has to ask once before it is closed, and so for gr_memory_machine. */
+size_t gr_memory_process_peak(void);
+
 /* What one cache may take unless somebody says otherwise: a quarter of the memory of the machine (or of the
  * control group that this process is in), at most 1 GiB, and at most half of what the limit leaves. */
 size_t gr_memory_share(void);

@@ -3,6 +3,7 @@
 #include "data/pixels.h"
 
 #include "base/memory.h"
+#include "base/paths.h"
 #include "base/status.h"
 #include "base/text.h"
 
@@ -47,7 +48,11 @@ static int idx_open(struct idx *idx, const char *dir, const char *name, int rank
     struct gr_text path = {0};
     struct stat info;
     uint8_t header[16];
+    char room[GR_PATH_ROOM];
+    const char *use;
     *idx = (struct idx){0};
+    if (gr_path_check(dir, false, room, &use))
+        return gr_fail_in("%s", dir);
     gr_text_add(&path, "%s/%s", dir, name);
     if (path.bytes && stat(path.bytes, &info))
         gr_text_add(&path, ".gz");
@@ -56,9 +61,11 @@ static int idx_open(struct idx *idx, const char *dir, const char *name, int rank
     idx->path = path.bytes; /* gr_text's block is an ordinary one */
     if (stat(idx->path, &info))
         return GR_OK;
+    if (gr_path_check(idx->path, false, room, &use))
+        return gr_fail_in("%s", idx->path);
     if (!S_ISREG(info.st_mode))
         return gr_fail(GR_ERROR_FILE, "%s is no file", idx->path);
-    idx->file = gzopen(idx->path, "rb");
+    idx->file = gzopen(use, "rb");
     if (!idx->file)
         return gr_fail(GR_ERROR_FILE, "%s cannot be opened: %s", idx->path, strerror(errno));
     gzbuffer(idx->file, 1 << 18);

@@ -4,6 +4,7 @@
 
 #include "base/digest.h"
 #include "base/memory.h"
+#include "base/paths.h"
 #include "base/status.h"
 #include "base/text.h"
 #include "data/decode.h"
@@ -169,8 +170,11 @@ static int read_all(int fd, uint8_t *bytes, size_t size) {
 int gr_image_file_at(int root, const char *path, uint8_t **bytes, size_t *size) {
     struct stat info;
     int status = GR_ERROR_FILE;
+    char room[GR_PATH_ROOM];
     *bytes = NULL;
     *size = 0;
+    if (root < 0)
+        GR_TRY(gr_path_check(path, false, room, &path));
     int fd = root < 0 ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : open_beneath(root, path);
     if (fd < 0)
         return gr_fail(GR_ERROR_FILE, "%s",

@@ -3,6 +3,7 @@
 #include "base/digest.h"
 #include "base/interrupt.h"
 #include "base/memory.h"
+#include "base/paths.h"
 #include "base/status.h"
 #include "base/text.h"
 #include "base/threads.h"
@@ -106,7 +107,8 @@ int gr_listing_dataset(struct gr_dataset **out, const char *path, const struct g
 
 int gr_listing_start(struct gr_listing *listing, const char *path, const char *folder,
                      const struct gr_data_options *options) {
-    char name[256];
+    char name[256], room[GR_PATH_ROOM];
+    const char *use;
     *listing = (struct gr_listing){.options = options ? *options : GR_DATA_OPTIONS};
     GR_TRY(gr_listing_dataset(&listing->data, path, &listing->options));
     struct gr_text prefix = {0};
@@ -121,7 +123,9 @@ int gr_listing_start(struct gr_listing *listing, const char *path, const char *f
         return GR_ERROR_MEMORY;
     if (!folder)
         return GR_OK;
-    listing->data->root = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
+    if (gr_path_check(folder, false, room, &use))
+        return gr_fail_in("%s", gr_printable(folder, name, sizeof name));
+    listing->data->root = open(use, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
     if (listing->data->root < 0)
         return gr_fail(GR_ERROR_FILE, "%s: %s", gr_printable(folder, name, sizeof name),
                        errno == ENOENT    ? "no such folder"

@@ -8,10 +8,13 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "base/paths.h"
 #include "base/status.h"
 
 int gr_source_open(struct gr_source *out, const char *path) {
+    char room[GR_PATH_ROOM];
     *out = (struct gr_source){.fd = -1};
+    GR_TRY(gr_path_check(path, false, room, &path));
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return gr_fail(GR_ERROR_FILE, "cannot be opened: %s", strerror(errno));
@@ -86,7 +89,11 @@ static int write_error(const struct gr_writer *writer, const char *what) {
 }
 
 int gr_writer_open(struct gr_writer *out, const char *path) {
+    char room[GR_PATH_ROOM];
+    const char *given = path;
     *out = (struct gr_writer){.fd = -1};
+    if (gr_path_check(given, true, room, &path))
+        return gr_fail_in("%s", given);
     size_t length = strlen(path);
     out->path = gr_strdup(path);
     out->temporary = gr_alloc(length + 32);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "base/paths.h"
 #include "base/status.h"
 #include "base/text.h"
 
@@ -297,8 +298,12 @@ static int fail_with_path(const char *path) {
 }
 
 int gr_npy_read(struct gr_tensor *out, const char *path) {
+    char room[GR_PATH_ROOM];
+    const char *use;
     memset(out, 0, sizeof *out);
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not make us wait */
+    if (gr_path_check(path, false, room, &use))
+        return fail_with_path(path);
+    int descriptor = open(use, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not make us wait */
     FILE *file = descriptor >= 0 ? fdopen(descriptor, "rb") : NULL;
     if (!file) {
         gr_fail(GR_ERROR_FILE, "cannot be opened: %s", strerror(errno));
@@ -357,12 +362,16 @@ static FILE *open_temporary(const char *path, struct gr_text *temporary) {
 int gr_npy_write(const char *path, const struct gr_tensor *tensor) {
     struct gr_tensor packed;
     struct gr_text temporary = {0};
+    char room[GR_PATH_ROOM];
+    const char *use;
+    if (gr_path_check(path, true, room, &use))
+        return fail_with_path(path);
     GR_TRY(gr_tensor_pack(&packed, tensor));
-    FILE *file = open_temporary(path, &temporary);
+    FILE *file = open_temporary(use, &temporary);
     int status = file ? write_numbers(file, &packed) : gr_error()->code;
     if (file && fclose(file) != 0 && !status)
         status = gr_fail(GR_ERROR_FILE, "cannot be written: %s", strerror(errno));
-    if (file && !status && rename(temporary.bytes, path) != 0)
+    if (file && !status && rename(temporary.bytes, use) != 0)
         status = gr_fail(GR_ERROR_FILE, "cannot be written: %s", strerror(errno));
     if (file && status)
         unlink(temporary.bytes);

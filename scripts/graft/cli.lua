@@ -10,6 +10,8 @@ local progress = require "graft.progress"
 
 local cli = {}
 
+local SIGXCPU = 24
+
 local commands = { -- name, arguments, what it does
    { "run", "RECIPE [OPTIONS]", "train as the recipe says" },
    { "plan", "RECIPE [OPTIONS]", "the same file and options; prints what training would do" },
@@ -67,7 +69,9 @@ local function status_of(failure)
       return failure.exit
    end
    if core.is_error(failure) and failure.kind == "interrupt" then
-      cli.complain("interrupted")
+      if core.signal() ~= SIGXCPU then -- a limit of the sandbox, which the program outside it tells
+         cli.complain("interrupted")
+      end
       return 128 + (core.signal() or 2)
    end
    if rawget(failure, "differs") and context.for_verify then
@@ -91,10 +95,10 @@ end
 -- Splits the common options off a command's words and puts them to use. Returns the rest.
 local function common(args)
    local given, rest = options.read(args, options.common, "graft", false)
-   if given.sandbox then
-      options.usage("--sandbox is not in this version of Graft: recipes run with your own rights, so run only those that "
-         .. "you trust")
+   if given.trust and given.sandbox then
+      options.usage("--trust and --sandbox exclude each other; --sandbox is how recipes run without either")
    end
+   context.trace = given.trace
    context.json, context.resume, context.options_out = given.json, given.resume, given.out
    context.for_verify = given.for_verify
    context.locked = given.locked and require("graft.lock").read(given.locked)
@@ -168,7 +172,7 @@ local function dispatch(args)
       print(cli.usage())
       return 0
    elseif first == "--version" then
-      print(("Graft %s (JPEG by %s)"):format(core.version, core.jpeg))
+      print(("Graft %s (JPEG by %s)\nsandbox: %s"):format(core.version, core.jpeg, core.protections()))
       return 0
    elseif first == "-e" then
       return require("graft.prompt").chunk(args)
@@ -180,14 +184,18 @@ end
 function cli.main(...)
    local args = { ... }
    local trace = false
-   for _, word in ipairs(args) do
+   context.words, context.named = args, {}
+   for i, word in ipairs(args) do
       if word == "--" then
          break
       end
       trace = trace or word == "--trace"
+      if word == "--read" or word:match "^%-%-read=" then
+         table.insert(context.named, word:match "^%-%-read=(.*)$" or args[i + 1])
+      end
    end
    local function handler(failure)
-      if trace and not (type(failure) == "table" and rawget(failure, "exit")) then
+      if trace and not core.guest and not (type(failure) == "table" and rawget(failure, "exit")) then
          io.stderr:write(debug.traceback(tostring(failure), 2), "\n")
       end
       return failure

@@ -212,7 +212,7 @@ end
 local function mismatch(message)
    local _, failure = pcall(core.error, "option", message)
    failure.exit = 3
-   error(failure, 0)
+   context.finish(failure)
 end
 
 -- Where an interrupted run stands for this fit: nil, or its saved state and the folder of its files.
@@ -590,7 +590,7 @@ function fit.fit(net, d, options)
       core.hold_interrupt() -- what is left is quick; a second Ctrl-C ends the program at once
    end
    local result = make_run(job, state, folder, files)
-   context.runs[#context.runs + 1] = result
+   context.runs[#context.runs + 1] = { run = result, document = core.json(run.json(result)), digest = result.digest }
    core.write(folder .. "/report.txt", run.text(result) .. "\n")
    run_folder.made(folder, job.options.name, state.epoch, result.digest)
    if interrupted and not at_prompt() then

@@ -17,12 +17,17 @@ options.common = {
    quiet = { type = "boolean", help = "no progress" },
    trace = { type = "boolean", help = "tracebacks with errors" },
    help = { type = "boolean" },
-   trust = { type = "boolean" },
-   sandbox = { type = "boolean" },
+   trust = { type = "boolean", help = "outside the sandbox: with all your rights, so for recipes of your own" },
+   sandbox = { type = "boolean" }, -- as it is without it
+   read = { type = "string", value = "PATH", help = "another file or folder that the recipe may read; may be repeated" },
+   max_memory = { type = "string", value = "SIZE", help = "limit of the sandbox (default three quarters of the memory)" },
+   max_time = { type = "string", value = "TIME", help = "limit of the sandbox, as 90s, 10m, 24h or 7d (default 24h)" },
+   max_disk = { type = "string", value = "SIZE", help = "limit of the run folder (default half of what is free)" },
    for_verify = { type = "boolean" }, -- how graft verify starts a replay
 }
 options.of_plan = { layers = { type = "boolean", help = "every layer, not stages" } } -- no recipe can have these
-local of_runs = { "out", "resume", "locked", "seed", "threads", "json", "quiet", "trace" } -- as help lists them
+local of_runs = { "out", "resume", "locked", "seed", "threads", "json", "quiet", "trace", "trust", "read", "max_memory",
+   "max_time", "max_disk" } -- as help lists them
 local of_commands = { "threads", "json", "quiet", "trace" }
 
 local words = { folder = "DIR", file = "FILE", integer = "N", number = "X", string = "TEXT", choice = "CHOICE" }
@@ -302,7 +307,8 @@ local function help_rows(rows, declared, names)
          notes[#notes + 1] = "default " .. (switch and "on" or d.default == "" and "empty"
             or core.printable(tostring(d.default)))
       end
-      rows[#rows + 1] = { flag(switch and "no_" .. name or name) .. (words[d.type] and " " .. words[d.type] or ""),
+      local value = d.value or words[d.type]
+      rows[#rows + 1] = { flag(switch and "no_" .. name or name) .. (value and " " .. value or ""),
          table.concat(notes, "; ") }
    end
    return rows
@@ -355,7 +361,8 @@ function options.declare(table_of_options, context)
    end
    context.declared = declared
    if context.help then
-      error({ exit = 0, text = options.recipe_help(context.what, context.who, declared, context.text) }, 0)
+      require("graft.context").finish { exit = 0, text = options.recipe_help(context.what, context.who, declared,
+         context.text) }
    end
    local given, rest = options.read(context.args, declared, context.who)
    if rest[1] then

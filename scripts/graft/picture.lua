@@ -99,7 +99,7 @@ function picture.show(image)
       image = image.file
    end
    if type(image) ~= "string" then
-      if type(image) ~= "userdata" or type(image.shape) ~= "table" then
+      if not core.is_tensor(image) then
          core.error("option", ("%s: expected a path, a photo [3,H,W], or feature maps [C,H,W] of one photo, got %s"):format(WHO,
             type(image)))
       end

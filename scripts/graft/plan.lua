@@ -393,7 +393,7 @@ local function planned_run(job)
          if known[key] ~= nil then
             return known[key]
          end
-         error({ planned = "run." .. tostring(key) }, 0)
+         context.finish { planned = "run." .. tostring(key) }
       end,
    })
 end

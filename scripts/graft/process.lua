@@ -1,13 +1,10 @@
 -- What the system says of this process.
 
+local core = require "graft.core"
+
 local process = {}
 
 -- The most memory that it has held so far, in bytes, libraries and all; nil where the system does not say.
-function process.peak()
-   local file <close> = io.open("/proc/self/status")
-   local text = file and file:read "a" or ""
-   local kilobytes = text:match "VmHWM:%s*(%d+) kB"
-   return kilobytes and tonumber(kilobytes) * 1024
-end
+process.peak = core.process_peak
 
 return process

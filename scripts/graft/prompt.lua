@@ -135,8 +135,8 @@ end
 
 -- The run of a training that was stopped since there were `before` of them.
 local function stopped_run(before)
-   local run = context.runs[#context.runs]
-   return #context.runs > before and run.stopped == "interrupt" and run or nil
+   local run = #context.runs > before and context.runs[#context.runs].run
+   return run and run.stopped == "interrupt" and run or nil
 end
 
 -- Runs a compiled chunk, keeps its first result in `_` and prints all of them. Returns whether to go on.

@@ -20,11 +20,15 @@ function recipe.shipped()
 end
 
 -- The text of a recipe: a file, one in a pack (.graft), or the name of one that comes with Graft (no slash and no .lua).
-local function find(name)
-   if not name:find("/", 1, true) and not name:find("%.lua$") then
+-- Returns {text=, name=, path=, chunk=, shipped=, pack=terms of the pack}.
+function recipe.find(name)
+   if core.guest then -- it came with the policy: this process may not look
+      local guest = core.guest
+      return { text = guest.text, name = guest.name, path = guest.path, chunk = guest.chunk, pack = guest.pack }
+   elseif not name:find("/", 1, true) and not name:find("%.lua$") then
       local text = core.embedded("recipes/" .. name .. ".lua")
       if text then
-         return text, name, "=" .. name .. ".lua"
+         return { text = text, name = name, path = name, chunk = "=" .. name .. ".lua", shipped = true }
       elseif not core.stat(name) then
          local near = core.nearest(name, recipe.shipped())
          core.error("file", ("there is no recipe %q; Graft comes with %s%s"):format(name,
@@ -39,13 +43,13 @@ local function find(name)
    elseif name:find("%.graft$") then
       local pack = require "graft.pack"
       local read = pack.read(name)
-      pack.adopt(pack.terms(read))
-      return read.recipe, name:match("([^/]+)%.graft$") or "pack", "@" .. name:match("[^/]+$")
+      return { text = read.recipe, name = name:match("([^/]+)%.graft$") or "pack", path = name,
+         chunk = "@" .. name:match("[^/]+$"), pack = pack.terms(read) }
    elseif stat.size > MAX_SIZE then
       core.error("file", ("%s: expected the text of a recipe, it has %s"):format(name, format.bytes(stat.size)))
    end
-   return core.read(name, MAX_SIZE), name:match("([^/]+)%.lua$") or name:match("[^/]+$"),
-      "@" .. name:match("[^/]+$")
+   return { text = core.read(name, MAX_SIZE), name = name:match("([^/]+)%.lua$") or name:match("[^/]+$"), path = name,
+      chunk = "@" .. name:match("[^/]+$") }
 end
 
 local function print_to_stderr(...)
@@ -85,24 +89,32 @@ end
 local function stop_for_help()
    if context.options.help then
       local o = context.options
-      error({ exit = 0, text = require("graft.options").recipe_help(o.what, o.who, nil, o.text) }, 0)
+      context.finish { exit = 0, text = require("graft.options").recipe_help(o.what, o.who, nil, o.text) }
    end
 end
 
 -- Reads and compiles a recipe; context.recipe and context.options are set for it.
 function recipe.load(name, args, help)
-   local text, short, chunkname = find(name)
-   context.recipe = { name = short, path = name, text = text }
+   local found = recipe.find(name)
+   local text = found.text
+   context.recipe = found
    context.options = { args = args, who = name, help = help, what = context.mode, text = text }
+   if found.pack then
+      require("graft.pack").adopt(found.pack)
+   end
    if text:sub(1, 1) == "\27" then
       core.error("file", name .. ": expected the text of a recipe, this is compiled Lua")
    elseif help and not text:find("options", 1, true) then -- it will not stop at graft.options by itself
       stop_for_help()
    end
-   local env = environment()
-   local chunk, message = load(text, chunkname, "t", env)
+   local env = core.guest and require("graft.guest").environment() or environment()
+   local chunk, message = load(text, found.chunk, "t", env)
    if not chunk then
       core.error("file", "recipe does not compile: " .. message)
+   elseif core.guest then
+      return function()
+         return require("graft.guest").call(chunk)
+      end
    end
    env.graft = require "graft"
    return chunk

@@ -80,7 +80,8 @@ function run.text(self)
       end
    end
    if self.stopped == "interrupt" then
-      add("stopped", ("by you in epoch %d of %d"):format(self.epochs_done + 1, self.epochs_wanted))
+      add("stopped", ("by %s in epoch %d of %d"):format(core.signal() == 24 and "the limit of time" or "you",
+         self.epochs_done + 1, self.epochs_wanted))
    elseif self.stopped ~= "done" then
       add("stopped", ("after epoch %d of %d (%s)"):format(self.epochs_done, self.epochs_wanted, self.stopped))
    end

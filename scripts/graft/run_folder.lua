@@ -16,13 +16,9 @@ local function sweep(path)
    end
 end
 
--- Makes the run folder once: --out, or runs/RECIPE-N with the first free N. A folder that holds something is refused
+-- The path of the run folder: --out, or runs/RECIPE-N with the first free N. A folder that holds something is refused
 -- unless the run is resumed; without --out that is the latest one.
-function folder.open(wanted, resume)
-   if context.out then
-      return context.out
-   end
-   require("graft.recipe").check_options()
+function folder.choose(wanted, resume)
    local path = context.options_out or wanted
    if path then
       local stat = core.stat(path)
@@ -38,10 +34,31 @@ function folder.open(wanted, resume)
       end
       path = ("runs/%s-%d"):format(name, (resume or context.resume) and n > 1 and n - 1 or n)
    end
+   return path
+end
+
+-- In the sandbox the folder was chosen and made before: the recipe has no say in it.
+local function given_folder(wanted)
+   if wanted and not context.options_out then
+      core.error("file", ("out = %q: a recipe in the sandbox does not choose its run folder; say --out DIR on the command "
+         .. "line, or run a recipe of your own with --trust"):format(wanted))
+   end
+   return core.guest.out
+end
+
+-- Makes the run folder once, and returns its path.
+function folder.open(wanted, resume)
+   if context.out then
+      return context.out
+   end
+   require("graft.recipe").check_options()
+   local path = core.guest and given_folder(wanted) or folder.choose(wanted, resume)
    if context.resume then
       lock.check_resumed(path)
    end
-   core.make_folder(path)
+   if not core.guest then
+      core.make_folder(path)
+   end
    if resume or context.resume then
       sweep(path)
    end

@@ -113,7 +113,7 @@ describe("graft run", function()
     assert.equal(2, helpers.json({ "run", recipe, "--out", out, "--threads", "2" }).threads)
     assert.equal(1, helpers.json({ "run", recipe, "--out", helpers.fresh "run" }).threads)
     helpers.refused({ "run", recipe, "--out", out }, 1, "not empty")
-    assert.equal(2, helpers.json({ "run", recipe, "--out", out, "--threads", "2", "--resume-it" }).epochs)
+    assert.equal(2, helpers.json({ "run", recipe, "--out", out, "--threads", "2", "--resume-it", "--trust" }).epochs)
     assert.equal(2, #helpers.csv(out .. "/metrics.csv"))
   end)
 
@@ -204,7 +204,7 @@ describe("wrong usage ends with 2", function()
     for _, name in ipairs { "probe", "export" } do
       helpers.refused({ name, "x", "y" }, 1, { "graft " .. name, "not in this version" })
     end
-    helpers.refused({ "run", "head_only", "--sandbox" }, 2, "--sandbox is not in this version")
+    helpers.refused({ "run", "head_only", "--sandbox", "--trust" }, 2, "--trust and --sandbox exclude each other")
     for _, name in ipairs { "probe", "advise", "study", "lr_find" } do
       helpers.refused({ "run", helpers.recipe(('require "graft".%s()'):format(name)) }, 1,
         { "graft." .. name, "not in this version" })
@@ -537,7 +537,7 @@ describe("graft -e, --version and help", function()
   it("work", function()
     assert.equal("4\n", helpers.done({ "-e", "print(2 + 2)" }).out)
     helpers.refused({ "-e", "graft.load('x.pth')" }, 1, "x.pth")
-    assert.matches("^Graft %d+%.%d+ %(JPEG by [%w_.%- ]+%)\n$", helpers.done({ "--version" }).out)
+    assert.matches("^Graft %d+%.%d+ %(JPEG by [%w_.%- ]+%)\nsandbox: [%w, ;]+\n$", helpers.done({ "--version" }).out)
     assert.contains(core.jpeg, helpers.done({ "--version" }).out)
     for _, topic in ipairs { "start", "recipes", "weights", "layers", "models", "freeze" } do
       assert.is_true(#helpers.done({ "help", topic }).out > 40, topic)

@@ -59,10 +59,14 @@ local function quote(word)
   return "'" .. tostring(word):gsub("'", "'\\''") .. "'"
 end
 
-local function command_of(words)
+-- Recipes of tests name files of the temporary folder, which the sandbox lets them read then. Not for options.strict.
+local function command_of(words, options)
   local quoted = { quote(helpers.program) }
   for i, word in ipairs(words) do
     quoted[i + 1] = quote(word)
+  end
+  if not options.strict and (words[1] == "run" or words[1] == "plan") and words[2] and not words[2]:find "^%-" then
+    quoted[3] = quoted[3] .. " --read " .. quote(root)
   end
   return table.concat(quoted, " ")
 end
@@ -73,7 +77,7 @@ function helpers.graft(words, options)
   options = options or {}
   local out, err = options.out or root .. "/stdout", root .. "/stderr"
   local _, _, status = os.execute(("unset LD_PRELOAD; cd %s; %s timeout -k 5 240 %s >%s 2>%s </dev/null"):format(
-    quote(root), options.before or "", command_of(words), quote(out), quote(err)))
+    quote(root), options.before or "", command_of(words, options), quote(out), quote(err)))
   return { status = status, out = not options.out and read(out) or "", err = read(err), words = table.concat(words, " ") }
 end
 
@@ -87,8 +91,9 @@ function helpers.interrupted(words, options)
   end
   local script = ([[unset LD_PRELOAD; cd %s; %s : >%s; %s >%s 2>%s </dev/null & pid=$!; n=0
     while ! grep -q %s %s && kill -0 $pid 2>/dev/null && [ $n -lt 6000 ]; do sleep 0.01; n=$((n + 1)); done
-    sleep %s; { %s; wait $pid; } 2>/dev/null]]):format(quote(root), options.before or "", quote(err), command_of(words),
-    quote(out), quote(err), quote(options.after or ""), quote(err), options.delay or 0, table.concat(kills, "; sleep 0.02; "))
+    sleep %s; { %s; wait $pid; } 2>/dev/null]]):format(quote(root), options.before or "", quote(err),
+    command_of(words, options), quote(out), quote(err), quote(options.after or ""), quote(err), options.delay or 0,
+    table.concat(kills, "; sleep 0.02; "))
   local _, _, status = os.execute(script)
   return { status = status, out = read(out), err = read(err), words = table.concat(words, " ") }
 end

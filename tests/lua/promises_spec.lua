@@ -391,9 +391,12 @@ describe("promise 3: bad input never loses work:", function()
 end)
 
 describe("promise 4: a recipe can read and write only what the user named:", function()
-  it("is not in this version, and --sandbox says so", function()
-    helpers.refused({ "run", "head_only", "--sandbox" }, 2, "--sandbox is not in this version")
-  end)
+  it("neither photos nor weights that only the recipe names, unless --trust says so", function()
+    local recipe = helpers.recipe(("print(#require 'graft'.data.folder(%q).classes)"):format(photos))
+    helpers.refused({ "run", recipe }, 1, { photos, "is not for this recipe", "--read PATH", "--trust" }, { strict = true })
+    assert.equal("3\n", helpers.done({ "run", recipe, "--trust" }, { strict = true }).out)
+    assert.equal("3\n", helpers.done({ "run", recipe, "--read", photos }, { strict = true }).out)
+  end) -- and tests/lua/sandbox_spec.lua
 end)
 
 describe("promise 5: nothing is downloaded:", function()

@@ -202,7 +202,7 @@ end
 local function inspect_pack(path)
    local pack = require "graft.pack"
    local read = pack.read(path, true)
-   local lock = read.lock
+   local packed = read.lock
    local parts, rows = { { "  part", "size", "sha256" } }, {}
    for _, part in ipairs(read.parts) do
       parts[#parts + 1] = { "  " .. part.name, format.bytes(part.size), part.sha256:sub(1, 16) .. ".." }
@@ -210,19 +210,19 @@ local function inspect_pack(path)
    local function add(label, text)
       rows[#rows + 1] = { label, text }
    end
-   add("options", pack.options_text(lock))
-   add("seed", lock.seed and ("%d; made by Graft %s on %s with %s"):format(lock.seed, core.printable(lock.graft or "?"),
-      core.printable(lock.cpu or "?"), core.printable(lock.blas or "?")) or "not stated")
-   for _, entry in ipairs(lock.weights) do
+   add("options", pack.options_text(packed))
+   add("seed", packed.seed and ("%d; made by Graft %s on %s with %s"):format(packed.seed, core.printable(packed.graft or "?"),
+      core.printable(packed.cpu or "?"), core.printable(packed.blas or "?")) or "not stated")
+   for _, entry in ipairs(packed.weights) do
       add("weights", ("%s, sha256 %s; %s"):format(core.printable(entry.file), entry.sha256, pack.licence_text(entry)))
    end
-   for _, listing in ipairs(lock.data) do
+   for _, listing in ipairs(packed.data) do
       add("data", pack.data_text(listing))
    end
    add("reads", "the data and the weights that the command line names"
       .. (read.weights and "; without --weights the trained weights in the pack" or ""))
    add("writes", ("its run folder: --out, or runs/%s-N"):format(path:match("([^/]+)%.graft$") or "pack"))
-   add("next", ("graft plan %s --data PHOTOS%s"):format(path, #lock.weights > 0 and not read.weights and " --weights FILE"
+   add("next", ("graft plan %s --data PHOTOS%s"):format(path, #packed.weights > 0 and not read.weights and " --weights FILE"
       or ""))
    local report = {}
    for line in (read.report or ""):gmatch("[^\n]+") do

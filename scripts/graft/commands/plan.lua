@@ -3,15 +3,20 @@
 local core = require "graft.core"
 local context = require "graft.context"
 local options = require "graft.options"
+local output = require "graft.output"
 local plan = require "graft.plan"
 local recipe = require "graft.recipe"
 local run = require "graft.commands.run"
+local sandbox = require "graft.sandbox"
 
 local command = {}
 
 function command.main(args, given)
    local own, words = options.read(args, options.of_plan, "graft plan", false)
    local name, rest = run.recipe_and_options(words, "plan")
+   if sandbox.wanted(given) then
+      return sandbox.command("plan", name, rest, given)
+   end
    context.mode, context.planning, context.every_layer = "plan", true, own.layers
    require("graft").mode = "plan"
    local chunk = recipe.load(name, rest, given.help)
@@ -25,7 +30,7 @@ function command.main(args, given)
    end
    recipe.check_options()
    if context.json then
-      print(core.json(plan.document(context.phases or {}), 2))
+      output.raw(core.json(plan.document(context.phases or {}), 2) .. "\n")
       return 0
    end
    local total = plan.total(context.phases or {})

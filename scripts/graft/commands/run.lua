@@ -4,9 +4,10 @@ local core = require "graft.core"
 local process = require "graft.process"
 local context = require "graft.context"
 local options = require "graft.options"
+local output = require "graft.output"
 local recipe = require "graft.recipe"
-local run = require "graft.run"
 local run_folder = require "graft.run_folder"
+local sandbox = require "graft.sandbox"
 
 local command = {}
 
@@ -23,8 +24,8 @@ end
 -- The JSON document of a run; the last fit's keys are repeated at the top level.
 local function document(seconds)
    local fits, skipped = {}, {}
-   for i, r in ipairs(context.runs) do
-      fits[i] = run.json(r)
+   for i, done in ipairs(context.runs) do
+      fits[i] = core.parse_json(done.document)
    end
    for _, handle in ipairs(context.data or {}) do
       for _, file in ipairs(handle:skipped()) do
@@ -32,7 +33,7 @@ local function document(seconds)
       end
    end
    local last = context.runs[#context.runs]
-   local result = last and run.json(last) or {}
+   local result = last and core.parse_json(last.document) or {}
    result.out, result.seed, result.threads = context.out or core.null, core.seed(), core.threads()
    result.seconds, result.peak_memory = seconds, core.memory().peak
    result.process_memory = process.peak() or core.null
@@ -42,6 +43,9 @@ end
 
 function command.main(args, given)
    local name, rest = command.recipe_and_options(args, "run")
+   if sandbox.wanted(given) then
+      return sandbox.command("run", name, rest, given)
+   end
    context.mode = "run"
    require("graft").mode = "run"
    local started = core.clock()
@@ -50,7 +54,7 @@ function command.main(args, given)
    recipe.check_options()
    run_folder.finish()
    if context.json then
-      io.stdout:write(core.json(document(core.clock() - started), 2), "\n")
+      output.raw(core.json(document(core.clock() - started), 2) .. "\n")
    end
    return 0
 end

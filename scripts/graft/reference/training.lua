@@ -87,7 +87,8 @@ topic.entries = {
       name = "graft.fine_tune",
       text = "The usual two phases: the new head alone for a quarter of the epochs, then everything, with pretrained layers "
          .. "at one tenth of the rate.\n\nThe head is replaced when the classes are others. Statistics of batch norms stay "
-         .. "those of the pretraining, and gradients are clipped at 1. Options beyond those of its own are those of graft.fit, and hold for both phases.",
+         .. "those of the pretraining, and gradients are clipped at 1. Options beyond "
+         .. "those of its own are those of graft.fit, and hold for both phases.",
       arguments = { net, { "data", "graft.data", "required", "photos to train on and to validate with" } },
       options = {
          { "epochs", "integer", "12", "of the second phase" },

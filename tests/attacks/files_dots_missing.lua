@@ -1,0 +1,8 @@
+-- Tries: to climb through a folder that is not there
+-- Words: --data data --weights weights.safetensors
+-- Status: 1
+-- Says: is not for this recipe
+
+local graft = require "graft"
+local opt = graft.options { data = { type = "folder" }, weights = { type = "file" } }
+print(graft.image.load(opt.data .. "/nowhere/../../../outside/photo.png"))

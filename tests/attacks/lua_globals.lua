@@ -1,0 +1,5 @@
+-- Tries: to open its own globals
+-- Status: 1
+-- Says: metatable is protected
+
+setmetatable(_G, nil)
