@@ -50,9 +50,9 @@
  *                                     Ctrl-C ends both
  *
  * --- the sandbox (bindings/sandbox_parent.c, sandbox_child.c; program only) ---
- * core.guard(words, policy, text, {time=, memory=, disk=, out=}) -> {status=|killed_by=, limit=, signal=}
+ * core.guard(words, policy, text, {time=, memory=, disk=, out=, silent=}) -> {status=|killed_by=, limit=, signal=}
  *                                     starts this program as a guest with these words, a policy (JSON, one line) and the text
- *                                     of a recipe, and watches it: how it ended, the limit that it broke ("time", "memory",
+ *                                     of a recipe, and watches it (silent: its stdout leads nowhere): how it ended, the limit that it broke ("time", "memory",
  *                                     "disk"), the signal that was passed on to it
  * core.guest                          in that process: its policy as a table, with the recipe's `text`; else nil
  * core.end_by(signal)                 ends this process by that signal

@@ -168,6 +168,7 @@ end
 --   words    the command line that the guest reads: {"run", NAME, "--data", ...}
 --   recipe   {name=, path=, chunk=, text=} as recipe.find gives it
 --   read     list of paths; out: run folder, made here when it is not there (nil: the recipe writes nothing)
+--   silent   what it writes to stdout is thrown away
 --   given    the common options: max_memory, max_time, max_disk, threads
 function sandbox.run(job)
    local limits = sandbox.limits(job.given, job.out)
@@ -181,7 +182,7 @@ function sandbox.run(job)
       read = core.array(read), out = job.out or core.null, memory = limits.memory, disk = limits.disk,
       threads = job.given.threads or 0, landlock = os.getenv "GRAFT_LANDLOCK" ~= "0" }
    local ended = core.guard(job.words, policy, job.recipe.text, { time = limits.time, memory = limits.memory,
-      disk = limits.disk, out = job.out })
+      disk = limits.disk, out = job.out, silent = job.silent or false })
    local status = outcome(ended, limits, job.out)
    if tidy then
       tidy()

@@ -416,6 +416,29 @@ describe("a recipe in the sandbox", function()
       :format(work)))
   end)
 
+  it("that crashes, or is killed, is told from one that fails", function()
+    for signal, message in pairs { SEGV = "crash (signal 11)", SYS = "has no place in a sandbox", KILL = "for want of memory" } do
+      local text = helpers.shell(([[cd '%s'; '%s' run loop.lua >/dev/null 2>crash.txt & pid=$!; n=0
+        while ! grep -q going crash.txt && [ $n -lt 1000 ]; do sleep 0.01; n=$((n + 1)); done
+        kill -%s $(cat /proc/$pid/task/$pid/children) 2>/dev/null || kill -TERM $pid; wait $pid; echo $?]]):format(work,
+        helpers.program, signal))
+      if text == "143" then
+        skip "the system does not tell who a process's children are"
+      end
+      assert.equal("1", text)
+      assert.contains(message, helpers.read(work .. "/crash.txt"))
+    end
+  end)
+
+  it("runs for another command, too", function()
+    local job = ([[local sandbox, recipe = require "graft.sandbox", require "graft.recipe"
+      local words = { "run", "honest.lua", "--data", "data", "--weights", "weights.safetensors", "--quiet", "--seed", "3" }
+      print(sandbox.run { words = words, recipe = recipe.find "honest.lua", read = { "data", "weights.safetensors" },
+        out = "run-job", given = {}, silent = true })]])
+    assert.equal("0\n", run({ "-e", job }).out)
+    assert.truthy(core.stat(work .. "/run-job/recipe.lock"))
+  end)
+
   it("stands aside for those who read no further", function()
     helpers.write(work .. "/endless.lua", "while true do print 'line' end")
     local text = helpers.shell(("cd '%s'; '%s' run endless.lua 2>&1 | head -n 2"):format(work, helpers.program))
