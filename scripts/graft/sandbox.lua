@@ -180,7 +180,8 @@ function sandbox.run(job)
    end
    local policy = core.json { name = job.recipe.name, path = job.recipe.path, chunk = job.recipe.chunk,
       read = core.array(read), out = job.out or core.null, memory = limits.memory, disk = limits.disk,
-      threads = job.given.threads or 0, landlock = os.getenv "GRAFT_LANDLOCK" ~= "0" }
+      threads = job.given.threads or 0, -- GRAFT_LANDLOCK=0: for tests of the layer that is left without
+      landlock = os.getenv "GRAFT_LANDLOCK" ~= "0" }
    local ended = core.guard(job.words, policy, job.recipe.text, { time = limits.time, memory = limits.memory,
       disk = limits.disk, out = job.out, silent = job.silent or false })
    local status = outcome(ended, limits, job.out)
