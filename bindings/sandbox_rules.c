@@ -305,7 +305,9 @@ int graft_rules_calls(void) {
     int loaded = failed ? -EINVAL : seccomp_load(filter);
     seccomp_release(filter);
     if (loaded != 0)
-        return gr_fail(GR_ERROR_FILE, "the kernel takes no filter of system calls (seccomp): %s",
+        return gr_fail(GR_ERROR_FILE,
+                       "the kernel takes no filter of system calls (seccomp): %s; without it recipes run "
+                       "only with --trust",
                        strerror(-loaded));
     return GR_OK;
 }

@@ -380,6 +380,13 @@ describe("a recipe in the sandbox", function()
     helpers.shell(("chmod -R u+w '%s/fixed'; rm -r '%s/fixed'"):format(work, work))
   end)
 
+  it("reads data behind a link that the user named", function()
+    helpers.shell(("ln -s data '%s/linked'"):format(work))
+    local result = run { "run", "honest.lua", "--data", "linked", "--weights", "weights.safetensors", "--out", "run-linked" }
+    assert.equal(0, result.status, told(result))
+    os.remove(work .. "/linked")
+  end)
+
   it("is told what a limit is", function()
     for _, case in ipairs { { "--max-memory", "lots", "a size such as 8GiB" }, { "--max-memory", "1MiB", "at least 64 MiB" },
       { "--max-time", "0", "a time such as 90s" }, { "--max-time", "soon", "a time such as 90s" },
@@ -523,6 +530,30 @@ describe("after the child has given its rights up", function()
           or call.name:find "^clone" or call.name:find "fork", call.text)
       end
     end
+  end)
+end)
+
+describe("a kernel", function()
+  local function injected(call, failure, more)
+    if helpers.shell "strace -qq -o /dev/null true && echo good" ~= "good" then
+      skip "strace cannot be used here"
+    end
+    local text = helpers.shell(("cd '%s'; strace -f -qq -e trace=%s -e inject=%s:error=%s -o /dev/null '%s' %s 2>&1; echo $?")
+      :format(work, call, call, failure, helpers.program, quoted(more)))
+    return text
+  end
+  it("without seccomp runs no recipe", function()
+    local text = injected("seccomp", "EINVAL", { "run", "honest.lua", "--data", "data", "--weights", "weights.safetensors",
+      "--out", "run-bare" })
+    assert.matches("no filter of system calls.*%-%-trust\n1$", text)
+    assert.is_nil(core.stat(work .. "/run-bare"))
+  end)
+  it("without Landlock runs them, and says what it lacks", function()
+    local text = injected("landlock_create_ruleset", "ENOSYS", with { "--out", "run-older" })
+    assert.matches("\n0$", text)
+    text = injected("landlock_create_ruleset", "EOPNOTSUPP", { "run", helpers.tests .. "/attacks/files_weights.lua" })
+    assert.matches("is not for this recipe.*\n1$", text)
+    assert.contains("this kernel has no Landlock", injected("landlock_create_ruleset", "ENOSYS", { "--version" }))
   end)
 end)
 
