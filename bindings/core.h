@@ -22,6 +22,7 @@
  *                                     share: what one cache may take
  * core.reset_peak()
  * core.process_peak() -> bytes|nil    the most that the whole process has held, as the system counts
+ * core.watch(coroutine)               the one that runs now, so that a signal can stop it
  * core.ended() -> boolean             of a recipe in the sandbox: has it hit a limit, or was it told to stop?
  * core.clock() -> seconds             monotonic
  * core.interrupted() -> boolean       has Ctrl-C (or SIGTERM) come since core.clear_interrupt()?

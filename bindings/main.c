@@ -27,7 +27,7 @@ enum {
 };
 
 static volatile sig_atomic_t signal_came; /* what a handler can reach */
-static lua_State *main_state;
+static lua_State *volatile running;       /* main, or the coroutine that a guest runs */
 
 /* A script that computes without calling graft is stopped here; graft's own loops look at the flag long
  * before. */
@@ -42,12 +42,12 @@ static void on_signal(int number) {
     if (signal_came)
         _exit(EXIT_SIGNAL + number);
     signal_came = number;
-    lua_sethook(main_state, stop_script, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
+    lua_sethook(running, stop_script, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
 }
 
 static void catch_signals(lua_State *L) {
     struct sigaction action = {.sa_handler = on_signal};
-    main_state = L;
+    running = L;
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
@@ -95,6 +95,7 @@ static int run(lua_State *L) {
     struct graft_state *state = graft_state(L);
     state->program = true;
     state->signal = &signal_came;
+    state->running = &running;
     luaL_openlibs(L);
     graft_install(L);
     lua_getglobal(L, "require");

@@ -88,7 +88,8 @@ static int allow(int ruleset, const char *path, uint64_t rights) {
 static int allow_all(int ruleset, const cJSON *policy, uint64_t rights) {
     const cJSON *path, *out = cJSON_GetObjectItemCaseSensitive(policy, "out");
     cJSON_ArrayForEach(path, cJSON_GetObjectItemCaseSensitive(policy, "read")) {
-        GR_TRY(allow(ruleset, path->valuestring, READ & rights));
+        if (cJSON_IsString(path))
+            GR_TRY(allow(ruleset, path->valuestring, READ & rights));
     }
     return cJSON_IsString(out) ? allow(ruleset, out->valuestring, WRITE & rights) : GR_OK;
 }

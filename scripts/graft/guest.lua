@@ -362,9 +362,17 @@ local function guest_create(f)
    return thread
 end
 
+local function resumed(before, ...)
+   core.watch(before)
+   return passed(...)
+end
+
 local function guest_resume(thread, ...)
    strict.check(thread, "thread", "coroutine.resume")
-   return passed(coroutine.resume(thread, ...))
+   core.check_interrupt()
+   local before = coroutine.running()
+   core.watch(thread)
+   return resumed(before, coroutine.resume(thread, ...))
 end
 
 local function unwrapped(ok, ...)

@@ -414,6 +414,13 @@ describe("a recipe in the sandbox", function()
         strict = true })
       assert.equal(case[2], result.status, result.err)
     end
+    helpers.write(work .. "/inside.lua", [[
+      io.stderr:write 'going\n'
+      while true do
+        pcall(coroutine.wrap(function() while true do pcall(coroutine.wrap(function() while true do end end)) end end))
+      end]])
+    assert.equal(130, helpers.interrupted({ "run", work .. "/inside.lua" }, { after = "going", signals = { "INT" },
+      strict = true }).status)
     helpers.write(work .. "/pattern.lua", "io.stderr:write 'going\\n' print((('a'):rep(100000)):find((('.-'):rep(30) .. 'b')))")
     local result = helpers.interrupted({ "run", work .. "/pattern.lua" }, { after = "going", signals = { "INT", "INT" },
       strict = true })
