@@ -24,6 +24,7 @@
  *                                     share: what one cache may take
  * core.reset_peak()
  * core.process_peak() -> bytes|nil    the most that the whole process has held, as the system counts
+ * core.watch(coroutine)               the one that runs now, so that a signal can stop it
  * core.ended() -> boolean             of a recipe in the sandbox: has it hit a limit, or was it told to stop?
  * core.clock() -> seconds             monotonic
  * core.interrupted() -> boolean       has Ctrl-C (or SIGTERM) come since core.clear_interrupt()?
@@ -55,9 +56,9 @@
  *                                     Ctrl-C ends both
  *
  * --- the sandbox (bindings/sandbox_parent.c, sandbox_child.c; program only) ---
- * core.guard(words, policy, text, {time=, memory=, disk=, out=}) -> {status=|killed_by=, limit=, signal=}
+ * core.guard(words, policy, text, {time=, memory=, disk=, out=, silent=}) -> {status=|killed_by=, limit=, signal=}
  *                                     starts this program as a guest with these words, a policy (JSON, one line) and the text
- *                                     of a recipe, and watches it: how it ended, the limit that it broke ("time", "memory",
+ *                                     of a recipe, and watches it (silent: its stdout leads nowhere): how it ended, the limit that it broke ("time", "memory",
  *                                     "disk"), the signal that was passed on to it
  * core.guest                          in that process: its policy as a table, with the recipe's `text`; else nil
  * core.end_by(signal)                 ends this process by that signal

@@ -32,7 +32,7 @@ enum {
 static const double MOMENT = 0.5; /* seconds in which several Ctrl-C are one */
 
 static volatile sig_atomic_t signal_came; /* what a handler can reach */
-static lua_State *main_state;
+static lua_State *volatile running;       /* main, or the coroutine that a guest runs */
 static const struct graft_state *main_record;
 static volatile double heard_at; /* the last Ctrl-C, in seconds */
 static volatile sig_atomic_t warned;
@@ -84,14 +84,14 @@ static void on_signal(int number) {
         warned = 0;
         signal_came = number;
         insisting = 0;
-        lua_sethook(main_state, stop_script, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
+        lua_sethook(running, stop_script, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
     }
     errno = kept;
 }
 
 static void catch_signals(lua_State *L) {
     struct sigaction action = {.sa_handler = on_signal};
-    main_state = L;
+    running = L;
     main_record = graft_state(L);
     gr_interrupt_watch(&signal_came);
     sigemptyset(&action.sa_mask);
@@ -141,6 +141,7 @@ static int run(lua_State *L) {
     struct graft_state *state = graft_state(L);
     state->program = true;
     state->signal = &signal_came;
+    state->running = &running;
     luaL_openlibs(L);
     graft_install(L);
     lua_getglobal(L, "require");

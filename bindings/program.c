@@ -102,6 +102,15 @@ static int core_process_peak(lua_State *L) {
     return 1;
 }
 
+/* core.watch(coroutine): the one that a signal stops from now on */
+static int core_watch(lua_State *L) {
+    struct graft_state *state = graft_state(L);
+    luaL_checktype(L, 1, LUA_TTHREAD);
+    if (state->running)
+        *state->running = lua_tothread(L, 1);
+    return 0;
+}
+
 /* core.ended() -> boolean */
 static int core_ended(lua_State *L) {
     lua_pushboolean(L, graft_state(L)->ended);
@@ -356,6 +365,7 @@ void graft_open_program(lua_State *L) {
         {"reset_peak", core_reset_peak},
         {"process_peak", core_process_peak},
         {"ended", core_ended},
+        {"watch", core_watch},
         {"clock", core_clock},
         {"interrupted", core_interrupted},
         {"check_interrupt", core_check_interrupt},

@@ -79,9 +79,10 @@ static int take_policy(void) {
 
 static int allow_paths(void) {
     const cJSON *path, *out = cJSON_GetObjectItemCaseSensitive(guest.policy, "out");
+    /* a word that is no path in any way is none to read either */
     cJSON_ArrayForEach(path, cJSON_GetObjectItemCaseSensitive(guest.policy, "read")) {
-        gr_paths_allow(path->valuestring,
-                       false); /* a word that is no path in any way is none to read either */
+        if (cJSON_IsString(path))
+            gr_paths_allow(path->valuestring, false);
     }
     if (cJSON_IsString(out) && gr_paths_allow(out->valuestring, true))
         return gr_fail_in("%s", out->valuestring);

@@ -30,6 +30,7 @@ enum {
     DEEPEST = 8,           /* folders in folders of a run folder */
     PAGES = 1 << 20,       /* of slack for what is not the recipe's: 1 MiB ... */
     SHARE = 10,            /* ... and this part of the limit */
+    MANY_FILES = 1024,
 };
 static const double GRACE = 1; /* seconds between the wish to end and the end */
 
@@ -111,32 +112,42 @@ static int policy_file(const char *policy, size_t size, const char *text, size_t
             good = put > 0;
             done += good ? (size_t)put : 0;
         }
-    if (good)
-        return fd;
+    int high =
+        good ? fcntl(fd, F_DUPFD_CLOEXEC, GRAFT_GUEST_POLICY + 1) : -1; /* away from what the child gets */
+    if (high >= 0) {
+        close(fd);
+        return high;
+    }
     gr_fail(GR_ERROR_FILE, "the sandbox's policy cannot be passed on: %s", strerror(errno));
     if (fd >= 0)
         close(fd);
     return -1;
 }
 
+struct start {
+    const char **words, **variables;
+    int policy;  /* its file */
+    bool silent; /* stdout leads nowhere */
+    pid_t parent;
+    sigset_t mask; /* of signals, as it was */
+};
+
 /* In the new process. It gets a group of its own, so that Ctrl-C at a terminal reaches only the parent, which
  * passes it on. Only what is safe between fork and exec is called here. */
-static void become(const char *const *words, const char *const *variables, int policy, pid_t parent,
-                   const sigset_t *mask) {
+static void become(const struct start *start) {
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    int nothing = open("/dev/null", O_RDONLY);
-    bool ready = getppid() == parent && dup2(nothing, STDIN_FILENO) == STDIN_FILENO;
-    if (policy == GRAFT_GUEST_POLICY)
-        ready = ready && fcntl(policy, F_SETFD, 0) == 0;
-    else
-        ready = ready && dup2(policy, GRAFT_GUEST_POLICY) == GRAFT_GUEST_POLICY;
-    for (int fd = GRAFT_GUEST_POLICY + 1; fd < 1024;
-         fd++) /* not all that a host left open closes by itself */
+    int nothing = open("/dev/null", O_RDWR);
+    bool ready = getppid() == start->parent && dup2(nothing, STDIN_FILENO) == STDIN_FILENO;
+    if (start->silent)
+        ready = ready && dup2(nothing, STDOUT_FILENO) == STDOUT_FILENO;
+    ready = ready && dup2(start->policy, GRAFT_GUEST_POLICY) == GRAFT_GUEST_POLICY;
+    for (int fd = GRAFT_GUEST_POLICY + 1; fd < MANY_FILES;
+         fd++) /* what came from above may stay open by itself */
         fcntl(fd, F_SETFD, FD_CLOEXEC);
-    sigprocmask(SIG_SETMASK, mask, NULL);
+    sigprocmask(SIG_SETMASK, &start->mask, NULL);
     if (ready)
-        execve("/proc/self/exe", (char *const *)words, (char *const *)variables);
+        execve("/proc/self/exe", (char *const *)start->words, (char *const *)start->variables);
     _exit(NOT_STARTED);
 }
 
@@ -245,8 +256,10 @@ static int wait_for(struct watch *watch, const sigset_t *set) {
         else if (number == SIGTSTP)
             pause_both(watch);
         pid_t ended = waitpid(watch->pid, &status, WNOHANG);
-        if (ended == watch->pid || (ended < 0 && errno == ECHILD))
+        if (ended == watch->pid)
             return status;
+        if (ended < 0 && errno == ECHILD)
+            return NOT_STARTED << 8; /* cannot be: SIGCHLD has its default */
         look(watch);
     }
 }
@@ -270,12 +283,14 @@ static int push_end(lua_State *L, const struct watch *watch, int status) {
     return 1;
 }
 
-/* core.guard(words, policy, text, {time=, memory=, disk=, out=}) -> {status=|killed_by=, limit=, signal=} */
+/* core.guard(words, policy, text, {time=, memory=, disk=, out=, silent=}) -> {status=|killed_by=, limit=,
+ * signal=} */
 static int core_guard(lua_State *L) {
-    static const char *const known[] = {"time", "memory", "disk", "out", NULL};
+    static const char *const known[] = {"time", "memory", "disk", "out", "silent", NULL};
     int count = 0;
     size_t size = 0, length = 0;
-    sigset_t set, old;
+    sigset_t set;
+    graft_check(L, graft_poll(L));
     lua_settop(L, 4);
     const char *const *given = graft_strings(L, 1, "core.guard", "the words", &count);
     const char *policy = graft_bytes(L, 2, "core.guard", "the policy", &size);
@@ -287,28 +302,30 @@ static int core_guard(lua_State *L) {
         .disk = (size_t)graft_field_integer(L, 4, "core.guard", "disk", 0, 0, LUA_MAXINTEGER),
         .out = graft_field_string(L, 4, "core.guard", "out", NULL),
     };
-    const char **words = graft_scratch(L, (size_t)count + 3, sizeof *words);
-    words[0] = "graft";
-    words[1] = "--guest";
-    memcpy(words + 2, given, (size_t)count * sizeof *words);
-    const char **variables = environment(L);
+    struct start start = {.parent = getpid(),
+                          .silent = graft_field_boolean(L, 4, "core.guard", "silent", false)};
+    start.words = graft_scratch(L, (size_t)count + 3, sizeof *start.words);
+    start.words[0] = "graft";
+    start.words[1] = "--guest";
+    memcpy(start.words + 2, given, (size_t)count * sizeof *start.words);
+    start.variables = environment(L);
     graft_no_finalizer(L, "core.guard");
-    int fd = policy_file(policy, size, text, length);
-    if (fd < 0)
+    start.policy = policy_file(policy, size, text, length);
+    if (start.policy < 0)
         return graft_raise(L);
     watched_signals(&set);
     fflush(NULL);
-    sigprocmask(SIG_BLOCK, &set, &old);
-    pid_t parent = getpid();
+    signal(SIGCHLD, SIG_DFL); /* who ignores it hears of no end */
+    sigprocmask(SIG_BLOCK, &set, &start.mask);
     watch.began = now();
     watch.pid = fork();
     if (watch.pid == 0)
-        become(words, variables, fd, parent, &old);
+        become(&start);
     int cause = errno, status = 0;
-    close(fd);
+    close(start.policy);
     if (watch.pid > 0)
         status = wait_for(&watch, &set);
-    sigprocmask(SIG_SETMASK, &old, NULL);
+    sigprocmask(SIG_SETMASK, &start.mask, NULL);
     if (watch.pid < 0)
         return graft_fail(L, GR_ERROR_FILE, "no new process: %s", strerror(cause));
     return push_end(L, &watch, status);

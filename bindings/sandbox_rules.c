@@ -88,7 +88,8 @@ static int allow(int ruleset, const char *path, uint64_t rights) {
 static int allow_all(int ruleset, const cJSON *policy, uint64_t rights) {
     const cJSON *path, *out = cJSON_GetObjectItemCaseSensitive(policy, "out");
     cJSON_ArrayForEach(path, cJSON_GetObjectItemCaseSensitive(policy, "read")) {
-        GR_TRY(allow(ruleset, path->valuestring, READ & rights));
+        if (cJSON_IsString(path))
+            GR_TRY(allow(ruleset, path->valuestring, READ & rights));
     }
     return cJSON_IsString(out) ? allow(ruleset, out->valuestring, WRITE & rights) : GR_OK;
 }
@@ -305,7 +306,9 @@ int graft_rules_calls(void) {
     int loaded = failed ? -EINVAL : seccomp_load(filter);
     seccomp_release(filter);
     if (loaded != 0)
-        return gr_fail(GR_ERROR_FILE, "the kernel takes no filter of system calls (seccomp): %s",
+        return gr_fail(GR_ERROR_FILE,
+                       "the kernel takes no filter of system calls (seccomp): %s; without it recipes run "
+                       "only with --trust",
                        strerror(-loaded));
     return GR_OK;
 }

@@ -22,7 +22,9 @@ struct graft_state {
     bool ended;          /* of a guest: memory ran out, or a signal came; no pcall goes on */
     void (*set_limit)(size_t bytes); /* of a guest: its own limit of memory below the sandbox's; 0: none */
     bool held;                       /* the signal was heard: what is under way may finish */
-    volatile sig_atomic_t *signal;   /* the signal that asked to stop, or 0; NULL: signals are the host's */
+    lua_State *volatile
+        *running; /* whom a signal stops: the coroutine that runs; NULL: signals are the host's */
+    volatile sig_atomic_t *signal; /* the signal that asked to stop, or 0; NULL: signals are the host's */
 };
 
 /* The state's record; made on the first call. */

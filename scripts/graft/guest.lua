@@ -17,7 +17,7 @@ local LONGEST_ERROR = 4000 -- bytes of an error that are shown
 -- Lua's own, before anything is replaced.
 local getmetatable, setmetatable, pcall, error, tostring, type = getmetatable, setmetatable, pcall, error, tostring, type
 local next, raw_pairs, rawget, rawset, rawlen, rawequal, select = next, pairs, rawget, rawset, rawlen, rawequal, select
-local string_rep, table_pack, math_type = string.rep, table.pack, math.type
+local string_rep, string_format, table_pack, math_type = string.rep, string.format, table.pack, math.type
 local streams = { stdout = io.stdout, stderr = io.stderr }
 
 local function refuse(name)
@@ -60,10 +60,44 @@ function Stream:flush()
    return self
 end
 
+-- tostring without addresses: they differ from run to run, and tell where in memory things are.
+local numbers_of = setmetatable({}, { __mode = "k" })
+local given_numbers = 0
+
+local function shown(value)
+   local text = tostring(value)
+   if type(value) == "string" or not text:find "0x" then
+      return text
+   end
+   local kind = text:match "^(.-): 0x%x+$"
+   if not kind then
+      return text
+   elseif not numbers_of[value] then
+      given_numbers = given_numbers + 1
+      numbers_of[value] = given_numbers
+   end
+   return ("%s: %d"):format(kind, numbers_of[value])
+end
+
+local has_address = { table = true, ["function"] = true, thread = true, userdata = true }
+
+local function safe_format(format, ...)
+   if type(format) == "string" and format:find "%%[-+ #0]*%d*p" then
+      refuse "the %p of string.format"
+   end
+   local values = table_pack(...)
+   for i = 1, values.n do
+      if has_address[type(values[i])] then
+         values[i] = shown(values[i])
+      end
+   end
+   return string_format(format, table.unpack(values, 1, values.n))
+end
+
 local function say(stream, ...)
    local words = table_pack(...)
    for i = 1, words.n do
-      words[i] = tostring(words[i])
+      words[i] = shown(words[i])
    end
    streams[stream]:write(clean(table.concat(words, "\t")), "\n")
 end
@@ -119,9 +153,9 @@ local function guest_getmetatable(value)
    elseif type(value) ~= "table" or own[meta] == nil then
       return false -- it is Graft's own, or Lua's
    end
-   local shown = rawget(own[meta], "__metatable")
-   if shown ~= nil then
-      return shown
+   local instead = rawget(own[meta], "__metatable")
+   if instead ~= nil then
+      return instead
    end
    return own[meta]
 end
@@ -328,9 +362,17 @@ local function guest_create(f)
    return thread
 end
 
+local function resumed(before, ...)
+   core.watch(before)
+   return passed(...)
+end
+
 local function guest_resume(thread, ...)
    strict.check(thread, "thread", "coroutine.resume")
-   return passed(coroutine.resume(thread, ...))
+   core.check_interrupt()
+   local before = coroutine.running()
+   core.watch(thread)
+   return resumed(before, coroutine.resume(thread, ...))
 end
 
 local function unwrapped(ok, ...)
@@ -398,8 +440,8 @@ local function take(t, names)
 end
 
 local function strings()
-   local copy = take(string, "byte char find format gmatch gsub len lower match pack packsize reverse sub unpack upper")
-   copy.rep = bounded_rep
+   local copy = take(string, "byte char find gmatch gsub len lower match pack packsize reverse sub unpack upper")
+   copy.rep, copy.format = bounded_rep, safe_format
    return copy
 end
 
@@ -420,11 +462,12 @@ local absent = { load = true, loadstring = true, loadfile = true, dofile = true,
    package = true, warn = true }
 
 local function base(env, graft, stream)
-   local plain_ones = "_VERSION assert error ipairs select tonumber tostring type rawequal rawget rawlen rawset"
+   local plain_ones = "_VERSION assert error ipairs select tonumber type rawequal rawget rawlen rawset"
    for name, value in next, take(_G, plain_ones) do
       env[name] = value
    end
    env._G = env
+   env.tostring = shown
    env.graft = graft
    env.pairs, env.next = guest_pairs, guest_next
    env.pcall, env.xpcall = guest_pcall, guest_xpcall

@@ -169,6 +169,7 @@ end
 --   words    the command line that the guest reads: {"run", NAME, "--data", ...}
 --   recipe   {name=, path=, chunk=, text=, pack=} as recipe.find gives it
 --   read     list of paths; out: run folder, made here when it is not there (nil: the recipe writes nothing)
+--   silent   what it writes to stdout is thrown away
 --   given    the common options: max_memory, max_time, max_disk, threads
 function sandbox.run(job)
    local limits = sandbox.limits(job.given, job.out)
@@ -180,9 +181,10 @@ function sandbox.run(job)
    end
    local policy = core.json { name = job.recipe.name, path = job.recipe.path, chunk = job.recipe.chunk,
       read = core.array(read), out = job.out or core.null, memory = limits.memory, disk = limits.disk,
-      pack = job.recipe.pack, threads = job.given.threads or 0, landlock = os.getenv "GRAFT_LANDLOCK" ~= "0" }
+      pack = job.recipe.pack, threads = job.given.threads or 0, -- GRAFT_LANDLOCK=0: for tests of the layer that is left without
+      landlock = os.getenv "GRAFT_LANDLOCK" ~= "0" }
    local ended = core.guard(job.words, policy, job.recipe.text, { time = limits.time, memory = limits.memory,
-      disk = limits.disk, out = job.out })
+      disk = limits.disk, out = job.out, silent = job.silent or false })
    local status = outcome(ended, limits, job.out)
    if tidy then
       tidy()

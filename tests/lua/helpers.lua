@@ -59,13 +59,14 @@ local function quote(word)
   return "'" .. tostring(word):gsub("'", "'\\''") .. "'"
 end
 
--- Recipes of tests name files of the temporary folder, which the sandbox lets them read then. Not for options.strict.
+-- Recipes that a test wrote name files of the temporary folder, which the sandbox lets them read then. Not for
+-- options.strict, nor for recipes that take what they need as options.
 local function command_of(words, options)
   local quoted = { quote(helpers.program) }
   for i, word in ipairs(words) do
     quoted[i + 1] = quote(word)
   end
-  if not options.strict and (words[1] == "run" or words[1] == "plan") and words[2] and not words[2]:find "^%-" then
+  if not options.strict and (words[1] == "run" or words[1] == "plan") and words[2] and words[2]:find(root, 1, true) == 1 then
     quoted[3] = quoted[3] .. " --read " .. quote(root)
   end
   return table.concat(quoted, " ")

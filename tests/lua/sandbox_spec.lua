@@ -86,7 +86,7 @@ local function try(file, before)
   for _, piece in ipairs(attack.says) do
     assert.truthy((result.out .. result.err):find(piece, 1, true), ("%q is missing: "):format(piece) .. told(result))
   end
-  for _, never in ipairs { "BREACH", SECRET, "\27", "\xc2\x9b", "root:x:", "attempt to", "Sanitizer" } do
+  for _, never in ipairs { "BREACH", SECRET, "\27", "\xc2\x9b", "root:x:", ": 0x", "attempt to", "Sanitizer" } do
     assert.falsy((result.out .. result.err):find(never, 1, true), ("%q is there: "):format(never) .. told(result))
   end
   assert.is_true(#result.err < 6000, "a flood")
@@ -204,7 +204,8 @@ describe("the Lua of a recipe", function()
     assert.is_true(count > 200, count .. " values")
     local forbidden = { load = load, loadfile = loadfile, dofile = dofile, collectgarbage = collectgarbage, require = require,
       setmetatable = setmetatable, getmetatable = getmetatable, pcall = pcall, xpcall = xpcall, next = next, pairs = pairs,
-      warn = warn, dump = string.dump, rep = string.rep, concat = table.concat, move = table.move, unpack = table.unpack,
+      warn = warn, tostring = tostring, dump = string.dump, rep = string.rep, format = string.format,
+      concat = table.concat, move = table.move, unpack = table.unpack,
       insert = table.insert, remove = table.remove, sort = table.sort }
     for _, library in ipairs { "io", "debug", "package" } do
       for name, f in pairs(_G[library]) do
@@ -379,6 +380,13 @@ describe("a recipe in the sandbox", function()
     helpers.shell(("chmod -R u+w '%s/fixed'; rm -r '%s/fixed'"):format(work, work))
   end)
 
+  it("reads data behind a link that the user named", function()
+    helpers.shell(("ln -s data '%s/linked'"):format(work))
+    local result = run { "run", "honest.lua", "--data", "linked", "--weights", "weights.safetensors", "--out", "run-linked" }
+    assert.equal(0, result.status, told(result))
+    os.remove(work .. "/linked")
+  end)
+
   it("is told what a limit is", function()
     for _, case in ipairs { { "--max-memory", "lots", "a size such as 8GiB" }, { "--max-memory", "1MiB", "at least 64 MiB" },
       { "--max-time", "0", "a time such as 90s" }, { "--max-time", "soon", "a time such as 90s" },
@@ -406,6 +414,13 @@ describe("a recipe in the sandbox", function()
         strict = true })
       assert.equal(case[2], result.status, result.err)
     end
+    helpers.write(work .. "/inside.lua", [[
+      io.stderr:write 'going\n'
+      while true do
+        pcall(coroutine.wrap(function() while true do pcall(coroutine.wrap(function() while true do end end)) end end))
+      end]])
+    assert.equal(130, helpers.interrupted({ "run", work .. "/inside.lua" }, { after = "going", signals = { "INT" },
+      strict = true }).status)
     helpers.write(work .. "/pattern.lua", "io.stderr:write 'going\\n' print((('a'):rep(100000)):find((('.-'):rep(30) .. 'b')))")
     local result = helpers.interrupted({ "run", work .. "/pattern.lua" }, { after = "going", signals = { "INT", "INT" },
       strict = true })
@@ -414,6 +429,30 @@ describe("a recipe in the sandbox", function()
     helpers.interrupted({ "run", work .. "/loop.lua" }, { after = "going", signals = { "KILL" }, strict = true })
     assert.equal("0", helpers.shell(("sleep 0.2; grep -alz '^%s/loop.lua' /proc/[0-9]*/cmdline 2>/dev/null | wc -l")
       :format(work)))
+  end)
+
+  it("that crashes, or is killed, is told from one that fails", function()
+    for signal, message in pairs { SEGV = "crash (signal 11)", SYS = "has no place in a sandbox", KILL = "for want of memory" } do
+      local text = helpers.shell(([[cd '%s'; rm -f crash.txt; '%s' run loop.lua >/dev/null 2>crash.txt & pid=$!; n=0
+        while ! grep -qs going crash.txt && [ $n -lt 1000 ]; do sleep 0.01; n=$((n + 1)); done
+        kill -%s $(cat /proc/$pid/task/$pid/children) 2>/dev/null || kill -TERM $pid; wait $pid; echo $?]]):format(work,
+        helpers.program, signal))
+      if text == "143" then
+        skip "the system does not tell who a process's children are"
+      end
+      assert.equal("1", text)
+      local said = helpers.read(work .. "/crash.txt")
+      assert.truthy(said:find(message, 1, true) or said:find("AddressSanitizer", 1, true), said) -- which catches that signal
+    end
+  end)
+
+  it("runs for another command, too", function()
+    local job = ([[local sandbox, recipe = require "graft.sandbox", require "graft.recipe"
+      local words = { "run", "honest.lua", "--data", "data", "--weights", "weights.safetensors", "--quiet", "--seed", "3" }
+      print(sandbox.run { words = words, recipe = recipe.find "honest.lua", read = { "data", "weights.safetensors" },
+        out = "run-job", given = {}, silent = true })]])
+    assert.equal("0\n", run({ "-e", job }).out)
+    assert.truthy(core.stat(work .. "/run-job/recipe.lock"))
   end)
 
   it("stands aside for those who read no further", function()
@@ -498,6 +537,30 @@ describe("after the child has given its rights up", function()
           or call.name:find "^clone" or call.name:find "fork", call.text)
       end
     end
+  end)
+end)
+
+describe("a kernel", function()
+  local function injected(call, failure, more)
+    if helpers.shell "strace -qq -o /dev/null true && echo good" ~= "good" then
+      skip "strace cannot be used here"
+    end
+    local text = helpers.shell(("cd '%s'; strace -f -qq -e trace=%s -e inject=%s:error=%s -o /dev/null '%s' %s 2>&1; echo $?")
+      :format(work, call, call, failure, helpers.program, quoted(more)))
+    return text
+  end
+  it("without seccomp runs no recipe", function()
+    local text = injected("seccomp", "EINVAL", { "run", "honest.lua", "--data", "data", "--weights", "weights.safetensors",
+      "--out", "run-bare" })
+    assert.matches("no filter of system calls.*%-%-trust\n1$", text)
+    assert.is_nil(core.stat(work .. "/run-bare"))
+  end)
+  it("without Landlock runs them, and says what it lacks", function()
+    local text = injected("landlock_create_ruleset", "ENOSYS", with { "--out", "run-older" })
+    assert.matches("\n0$", text)
+    text = injected("landlock_create_ruleset", "EOPNOTSUPP", { "run", helpers.tests .. "/attacks/files_weights.lua" })
+    assert.matches("is not for this recipe.*\n1$", text)
+    assert.contains("this kernel has no Landlock", injected("landlock_create_ruleset", "ENOSYS", { "--version" }))
   end)
 end)
 
