@@ -10,7 +10,7 @@ describe("--resume after kill -9", function()
   for threads = 1, 2 do
     it(("at a change of the run folder gives the same bits, threads %d"):format(threads), function()
       if not resumes.library() then
-        skip "no C compiler, or no preloading"
+        skip "nothing can be preloaded: no C compiler, or a sanitizer"
       end
       local whole, changes = resumes.whole(threads)
       assert.is_true((changes or 0) > 60, "changes: " .. tostring(changes))
@@ -26,7 +26,7 @@ describe("--resume after kill -9", function()
   end
   it("again and again, also while it resumes", function()
     if not resumes.library() then
-      skip "no C compiler, or no preloading"
+      skip "nothing can be preloaded: no C compiler, or a sanitizer"
     end
     local whole, torn = resumes.whole(2), helpers.fresh "torn"
     for _, n in ipairs { 9, 17, 5, 30, 2, 41, 13, 60 } do
