@@ -265,8 +265,8 @@ describe("graft verify", function()
       return result.err:match "options: (.*)\n"
     end
     local text = told(helpers.done { "run", recipe, "--trust", "--out", out, "--low", "-5", "--large", "9007199254740993",
-      "--third", "0.33333333333333333", "--whole", "3", "--no-on", "--off", "--text", "a = 'b' \"c\"\nd", "--dashes=--text", "--mode",
-      "one two" })
+      "--third", "0.33333333333333333", "--whole", "3", "--no-on", "--off", "--text", "a = 'b' \"c\"\nd", "--dashes=--text",
+      "--mode", "one two" })
     assert.contains("-5|9007199254740993|", text)
     assert.contains("|false|true|a = 'b' \"c\"\nd|--text|one two|nil", text)
     local result = helpers.done { "verify", out, "--trust" }
