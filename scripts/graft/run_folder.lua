@@ -80,9 +80,22 @@ function folder.path(name)
    return folder.open() .. "/" .. name
 end
 
+-- Lets go of the networks of loops of graft.trainer. Nobody announces the end of a loop that takes steps as it likes: it is
+-- the end of its epochs, else the next training, and of the last one (`final`) the recipe's end.
+local function settle_loops(final)
+   for i, entry in ipairs(context.modes) do
+      local handle = entry.handle
+      if handle and not handle:closed() and (not entry.digest or final and i == #context.modes) then
+         entry.digest = handle:digest()
+      end
+      entry.handle = nil
+   end
+end
+
 -- At the start of a training: the run folder, if what it starts from is what the lock of --locked, and of a run that is
 -- resumed, says.
 function folder.start(wanted, resume)
+   settle_loops()
    lock.check_locked()
    local path = folder.open(wanted, resume)
    if context.resume then -- a recipe that resumes by itself knows best which of its options matter
@@ -100,15 +113,11 @@ end
 
 -- The end of a recipe.
 function folder.finish()
+   settle_loops(true)
    local entry = context.modes[#context.modes]
-   if not context.out or not entry then
-      return
+   if context.out and entry then
+      lock.write(context.out, entry.digest, true)
    end
-   if entry.loop then -- of graft.trainer, which nobody says the end of
-      entry.digest = not entry.handle:closed() and entry.handle:digest() or core.null
-      entry.handle = nil
-   end
-   lock.write(context.out, entry.digest ~= core.null and entry.digest or nil, true)
 end
 
 -- Takes the rows of a fit away that lie behind its last checkpoint: those epochs are made again.

@@ -127,8 +127,9 @@ end
 local function begin(state)
    if not state.folder then
       state.folder = run_folder.start()
-      context.modes[#context.modes + 1] = { fit = state.fit, loop = true, exact = state.handle:exact(),
-         stash = state.fields.stash, prefix = state.fields.prefix, handle = state.handle }
+      state.entry = { fit = state.fit, loop = true, exact = state.handle:exact(),
+         stash = state.fields.stash, prefix = state.fields.prefix, handle = context.mode == "run" and state.handle or nil }
+      context.modes[#context.modes + 1] = state.entry
       if not context.resume or not checkpoints.find(state.folder, state.fit) then
          checkpoints.retire(state.folder, state.fit)
       end
@@ -162,6 +163,9 @@ function methods:epochs(count)
       end
       e = e + 1
       state.epoch = e
+      if e > count and state.entry then
+         state.entry.digest = state.handle:digest()
+      end
       return e <= count and e or nil
    end
 end

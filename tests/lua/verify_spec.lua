@@ -96,10 +96,19 @@ describe("recipe.lock", function()
         tr:log { epoch = e, val_accuracy = tr:evaluate(d.val).accuracy }
       end
       print("digest", net:digest())
+      net:reinit "head"
+      local other = graft.trainer(net, { optimizer = graft.sgd { lr = 0.1 } })
+      for e in other:epochs(1) do
+        for x, y, b in d.train:batches { net = net, batch_size = 6, epoch = e } do other:step(x, y, b) end
+      end
+      print("end", net:digest())
     ]]):format(photos, weights))
     local result = helpers.done { "run", recipe, "--out", out, "--trust" }
     local lock = lock_of(out)
-    assert.equal(result.out:match "digest\t(%x+)", lock.digest)
+    assert.same({ 2, true, true }, { #lock.fits, lock.fits[1].loop, lock.fits[2].loop })
+    assert.equal(result.out:match "digest\t(%x+)", lock.fits[1].digest)
+    assert.equal(result.out:match "end\t(%x+)", lock.fits[2].digest)
+    assert.equal(lock.fits[2].digest, lock.digest)
     assert.is_true(lock.finished)
     assert.same({ 24, 12 }, { lock.data[1].train, lock.data[2].train })
     assert.not_equal(lock.data[1].split.train, lock.data[2].split.train)
