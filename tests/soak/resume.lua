@@ -46,7 +46,7 @@ for threads = 1, 2 do
   rows[#rows + 1] = soak("at a random moment, twice", threads, whole, function(torn)
     local died = false
     for _ = 1, 2 do
-      local result = helpers.interrupted(resumes.words(torn, threads, "--resume"), { delay = math.random() * length })
+      local result = helpers.interrupted(resumes.words(torn, threads, "--resume"), { delay = math.random() * length * 0.6 })
       died = died or result.status == 137
     end
     return died
