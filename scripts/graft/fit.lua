@@ -592,7 +592,7 @@ function fit.fit(net, d, options)
    local result = make_run(job, state, folder, files)
    context.runs[#context.runs + 1] = { run = result, document = core.json(run.json(result)), digest = result.digest }
    core.write(folder .. "/report.txt", run.text(result) .. "\n")
-   run_folder.made(folder, job.options.name, state.epoch, result.digest)
+   run_folder.made(folder, job.options.name, state.epoch, result.digest, not interrupted)
    if interrupted and not at_prompt() then
       progress.line(tostring(result))
       error(interrupted, 0)

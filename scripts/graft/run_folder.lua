@@ -104,11 +104,11 @@ function folder.start(wanted, resume)
    return path
 end
 
--- A fit is done: so says the lock. That the whole run is, a recipe's end says.
-function folder.made(path, name, epochs, digest)
+-- A fit is over (`done`: not cut short): so says the lock. That a whole run is, the recipe's end says.
+function folder.made(path, name, epochs, digest, done)
    local entry = context.modes[#context.modes]
    entry.name, entry.epochs, entry.digest = name, epochs, digest
-   lock.write(path, digest, context.mode ~= "run")
+   lock.write(path, digest, done and context.mode ~= "run")
 end
 
 -- The end of a recipe.

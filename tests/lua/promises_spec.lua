@@ -315,6 +315,7 @@ describe("Ctrl-C", function()
     local result = helpers.interrupted(words(out), { after = "epoch    9/2000", signals = { "INT" } })
     assert.equal(130, result.status, helpers.told(result))
     assert.contains("stopped after the step; the last checkpoint is whole", result.err)
+    assert.is_false(core.parse_json(helpers.read(out .. "/recipe.lock")).finished)
     for _, name in ipairs { "last", "best" } do
       assert.truthy(core.weights(out .. "/" .. name .. ".safetensors"))
     end
