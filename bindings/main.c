@@ -53,6 +53,15 @@ static void stop_script(lua_State *L, lua_Debug *info) {
     graft_check(L, status);
 }
 
+/* At the prompt: Graft has raised the error of an interrupt, and a script may catch it. */
+static void insist(lua_State *L) {
+    if (!signal_came)
+        return;
+    insisting = 1;
+    lua_sethook(L, stop_script, LUA_MASKCOUNT, 1);
+    lua_sethook(main_state, stop_script, LUA_MASKCOUNT, 1);
+}
+
 static double now(void) {
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
@@ -142,6 +151,7 @@ static int run(lua_State *L) {
     state->program = true;
     state->signal = &signal_came;
     state->running = &running;
+    state->insist = insist;
     luaL_openlibs(L);
     graft_install(L);
     lua_getglobal(L, "require");

@@ -24,6 +24,7 @@ struct graft_state {
     bool held;                       /* the signal was heard: what is under way may finish */
     lua_State *volatile
         *running; /* whom a signal stops: the coroutine that runs; NULL: signals are the host's */
+    void (*insist)(lua_State *L);  /* stops a script that caught the error of an interrupt; or NULL */
     volatile sig_atomic_t *signal; /* the signal that asked to stop, or 0; NULL: signals are the host's */
 };
 
