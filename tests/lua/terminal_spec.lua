@@ -123,6 +123,31 @@ describe("a session in a terminal", function()
     t.expect "status 0"
     t.close()
   end)
+  it("answers after a thousand lines that failed, and has not grown by 5 MB", function()
+    local t = terminal()
+    local function resident()
+      t.says("collectgarbage()", "0")
+      return tonumber(t.says("'at ' .. io.open('/proc/self/status'):read('a'):match('VmRSS:%s*(%d+)') .. ' kB'",
+        " kB"):match "at (%d+) kB\r")
+    end
+    local lines = { "nothing.at.all", "error({})", "graft.load('no-such-file.pth')", "x = = 1", "graft.zeros(3)[0]",
+      "net:freeze('body')", "help 'no such thing'", "error(('long'):rep(300))" }
+    local function fail(count)
+      for i = 1, count do
+        t.send(lines[i % #lines + 1] .. "\r")
+        if i % 10 == 0 then
+          t.says("'line ' .. " .. i, "line " .. i)
+        end
+      end
+    end
+    fail(200)
+    local before = resident()
+    fail(1000)
+    local grown = resident() - before
+    assert.is_true(grown < 5 * 1024 or os.getenv "SANITIZED" ~= nil, ("%d KiB more"):format(grown))
+    t.says("6 * 7", "42")
+    t.leave()
+  end)
   it("is not ended by impatience", function()
     local t = terminal()
     t.send "while true do pcall(function() while true do end end) end\r"
