@@ -217,6 +217,8 @@ local function word(value)
       return quoted(value)
    elseif type(value) == "function" then
       return function_text(value)
+   elseif value ~= value then
+      return "nan" -- not "-nan"
    elseif math.type(value) == "float" and math.abs(value) >= 1e-4 and math.abs(value) < 1e6 then
       local short = ("%.7g"):format(value) -- what float32 can tell
       return math.tointeger(value) and tostring(value) or short
@@ -601,7 +603,7 @@ function show.value(value, width)
    elseif type(value) == "table" then
       return table_text(value, width)
    end
-   return tostring(value)
+   return value ~= value and "nan" or tostring(value)
 end
 
 -- The text of several results: side by side when they are short words, else one a line.
