@@ -13,7 +13,7 @@ local LARGEST = 16 -- pixels of a map's longer side
 -- How colours can be told to this terminal, after NO_COLOR (https://no-color.org), COLORTERM and TERM.
 function picture.palette(terminal)
    local function is(name)
-      local value = os.getenv(name)
+      local value = os.getenv and os.getenv(name) -- a host may have taken it away
       return value ~= "" and value or nil
    end
    local kind, colours = is "TERM" or "", is "COLORTERM" or ""
