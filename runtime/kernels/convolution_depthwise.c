@@ -15,8 +15,8 @@ static int taps_of(const struct gr_convolution *conv) {
     return conv->kh * conv->kw;
 }
 
-/* Small kernels, which strips can do (tables.h); the others are done row by row. */
-static bool small(const struct gr_convolution *conv) {
+/* The others are done row by row. */
+bool gr_depthwise_strips(const struct gr_convolution *conv) {
     return conv->kh == conv->kw && (conv->kh == 3 || conv->kh == 5) && conv->sh == conv->sw &&
            conv->sh <= 2 && conv->dh == 1 && conv->dw == 1 &&
            (conv->sh == 1 || (conv->top - conv->left) % 2 == 0);
@@ -25,7 +25,8 @@ static bool small(const struct gr_convolution *conv) {
 static double cost(const struct gr_convolution *conv, int n, int threads) {
     double outputs = (double)n * conv->oh * conv->ow * conv->c,
            inputs = (double)n * conv->h * conv->w * conv->c;
-    return 2 * outputs * taps_of(conv) / ((small(conv) ? 0.6 : 0.25) * gr_model_flops() * threads) +
+    return 2 * outputs * taps_of(conv) /
+               ((gr_depthwise_strips(conv) ? 0.6 : 0.25) * gr_model_flops() * threads) +
            4 * (outputs + inputs) / gr_model_bandwidth(threads) + 3e-6;
 }
 
@@ -243,7 +244,7 @@ static void strips_chunk(void *context, int64_t chunk, int worker) {
     struct ring ring = open_ring(d, worker, 0, d->conv->c);
     float *statistics = d->epilogue ? d->epilogue->statistics : NULL;
     for (int64_t strip = first; strip < last; strip++) {
-        if (small(d->conv))
+        if (gr_depthwise_strips(d->conv))
             write_strip(d, strip, &ring);
         else
             write_line(d, strip);
@@ -255,7 +256,7 @@ static void strips_chunk(void *context, int64_t chunk, int worker) {
 
 static void cut_strips(struct depthwise *d) {
     const struct gr_convolution *conv = d->conv;
-    d->step = small(conv) && (conv->sh == 1 || d->row_phases) ? GR_STRIP_ROWS : 1;
+    d->step = gr_depthwise_strips(conv) && (conv->sh == 1 || d->row_phases) ? GR_STRIP_ROWS : 1;
     d->strips = d->n * gr_pieces(d->rows, d->step);
     int64_t strip_floats = (int64_t)d->step * d->columns * conv->c;
     d->run = strip_floats > 0 && strip_floats < 1 << 15 ? (1 << 15) / strip_floats : 1;
@@ -324,13 +325,13 @@ struct gradient {
 static void cut(struct gradient *g) {
     const struct gr_convolution *conv = g->d.conv;
     int64_t most = (int64_t)g->d.n * conv->oh * conv->ow / (4 * taps_of(conv)), tiles = 1;
-    g->d.step = small(conv) && conv->sh == 1 ? GR_STRIP_ROWS : 1;
+    g->d.step = gr_depthwise_strips(conv) && conv->sh == 1 ? GR_STRIP_ROWS : 1;
     g->d.strips = g->d.n * gr_pieces(conv->oh, g->d.step);
     most = most < SLOTS ? most : SLOTS;
     g->slots = g->d.strips < most ? g->d.strips : most > 0 ? most : 1;
     g->d.run = g->d.strips > 0 ? gr_pieces(g->d.strips, g->slots) : 1;
     g->slots = gr_pieces(g->d.strips, g->d.run);
-    if (small(conv) && g->slots > 0 && g->slots < CHUNKS)
+    if (gr_depthwise_strips(conv) && g->slots > 0 && g->slots < CHUNKS)
         tiles = gr_pieces(CHUNKS, g->slots);
     g->tile = (int)gr_pieces(gr_pieces(conv->c, tiles), TILE) * TILE;
     g->tile = g->tile < conv->c ? g->tile : conv->c;
@@ -377,7 +378,7 @@ static void gradient_chunk(void *context, int64_t chunk, int worker) {
     for (int tap = 0; tap < taps_of(d->conv); tap++)
         memset(gw + (int64_t)tap * c + first, 0, sizeof(float) * (size_t)width);
     for (int64_t strip = slot * d->run; strip < last; strip++)
-        if (small(d->conv))
+        if (gr_depthwise_strips(d->conv))
             strip_gradient(g, strip, first, &ring, gw);
         else
             line_gradient(g, strip, gw);
@@ -433,7 +434,7 @@ static size_t scratch_floats(const struct gr_convolution *conv, int n) {
 static int64_t partials(const struct gr_convolution *conv, int n) {
     struct depthwise d = {.conv = conv, .n = n, .rows = conv->oh, .columns = conv->ow};
     cut_strips(&d);
-    return small(conv) ? gr_pieces(d.strips, d.run) : 0;
+    return gr_depthwise_strips(conv) ? gr_pieces(d.strips, d.run) : 0;
 }
 
 const struct gr_convolution_passes gr_convolution_depthwise = {

@@ -40,6 +40,9 @@ void gr_unpack_gradient(int k, int cg, int taps, int slots, const float *local, 
 void gr_apply_epilogue(const struct gr_epilogue *epilogue, int64_t row, int64_t rows, int first, int count,
                        int k, float *y);
 
+/* Whether a depthwise convolution is of the small kind that strips can do (tables.h). */
+bool gr_depthwise_strips(const struct gr_convolution *conv);
+
 /* Floats rounded up to whole cache lines. */
 static inline size_t gr_whole_lines(size_t floats) {
     return (floats + 15) & ~(size_t)15;
