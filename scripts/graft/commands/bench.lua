@@ -76,8 +76,18 @@ local function table_of(rows)
    return table.concat(parts, "\n")
 end
 
+-- "conv2d+batch_norm+relu6"; kinds that a step has several of with their number: "2 conv2d+2 batch_norm+relu6".
 local function work_of(row)
-   return row.kind .. (#row.fused > 0 and "+" .. table.concat(row.fused, "+") or "")
+   local counts, order = {}, {}
+   for i = 0, #row.fused do
+      local kind = i == 0 and row.kind or row.fused[i]
+      order[#order + 1] = not counts[kind] and kind or nil
+      counts[kind] = (counts[kind] or 0) + 1
+   end
+   for i, kind in ipairs(order) do
+      order[i] = counts[kind] > 1 and ("%d %s"):format(counts[kind], kind) or kind
+   end
+   return table.concat(order, "+")
 end
 
 -- One direction of a case, every step in the order in which it runs, and what they take together.
