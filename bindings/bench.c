@@ -85,8 +85,10 @@ static int make_plan(struct bench *bench, struct gr_network *net, enum gr_precis
     if (precision == GR_INT8) {
         ranges = gr_calloc((size_t)net->layer_count, sizeof *ranges);
         status = ranges ? fill(bench, net, seed) : GR_ERROR_MEMORY;
+        request.measure = true;
         if (!status)
             status = gr_plan_create(&exact, net, &request);
+        request.measure = false;
         if (!status) {
             gr_plan_measure(exact, ranges);
             memcpy(gr_plan_input(exact), gr_tensor_floats(&bench->x), gr_tensor_bytes(&bench->x));

@@ -59,7 +59,7 @@ static void insist(lua_State *L) {
         return;
     insisting = 1;
     lua_sethook(L, stop_script, LUA_MASKCOUNT, 1);
-    lua_sethook(main_state, stop_script, LUA_MASKCOUNT, 1);
+    lua_sethook(running, stop_script, LUA_MASKCOUNT, 1);
 }
 
 static double now(void) {

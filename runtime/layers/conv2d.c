@@ -107,6 +107,11 @@ static struct gr_convolution convolution_of(const struct gr_layer *layer,
     };
 }
 
+static void conv2d_convolution(const struct gr_layer *layer, const struct gr_geometry *geometry,
+                               struct gr_convolution *out) {
+    *out = convolution_of(layer, geometry);
+}
+
 static int conv2d_kernels(const struct gr_layer *layer, const struct gr_geometry *geometry,
                           struct gr_kernel_choice *out) {
     struct gr_convolution conv = convolution_of(layer, geometry);
@@ -193,5 +198,6 @@ const struct gr_layer_kind gr_layer_conv2d = {
     .pack = conv2d_pack,
     .forward = conv2d_forward,
     .backward = conv2d_backward,
+    .convolution = conv2d_convolution,
     .multiply_adds = conv2d_multiply_adds,
 };

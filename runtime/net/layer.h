@@ -6,7 +6,7 @@
 #ifndef GRAFT_NET_LAYER_H
 #define GRAFT_NET_LAYER_H
 
-#include "kernels/kernels.h"
+#include "kernels/convolution.h"
 #include "net/options.h"
 #include "tensor/tensor.h"
 
@@ -201,6 +201,10 @@ struct gr_layer_kind {
     void (*affine)(const struct gr_layer *layer, float *scale, float *shift);
     /* The layer as an elementwise activation. */
     enum gr_activation (*activation)(const struct gr_layer *layer, float *a);
+    /* The layer as a convolution: its kernels are those of kernels/convolution.h, and so is what `pack`
+     * packs. */
+    void (*convolution)(const struct gr_layer *layer, const struct gr_geometry *geometry,
+                        struct gr_convolution *out);
 
     /* Multiply-adds of a forward pass over one photo. NULL: counted as none. */
     int64_t (*multiply_adds)(const struct gr_layer *layer, const struct gr_shape *in, struct gr_shape out);

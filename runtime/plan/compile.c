@@ -93,8 +93,10 @@ static int lay_out(struct gr_plan **out, struct gr_network *net, const struct gr
     }
     if (!status)
         status = gr_plan_choose(plan);
-    if (!status && !plan->request.reference)
+    if (!status && !plan->request.reference) {
         gr_plan_defer(plan);
+        gr_plan_join(plan);
+    }
     if (!status && request->training && request->stash == GR_STASH_BF16)
         status = gr_plan_stash(plan);
     if (!status)

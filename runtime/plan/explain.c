@@ -21,6 +21,8 @@ static const char *kernel_of(const struct gr_plan *plan, const struct gr_layer *
                              const struct gr_step *step) {
     if (!step)
         return plan->values[layer->index].reached ? "-" : "(not run)";
+    if (step->layer == layer && step->within != GR_NONE)
+        return "(fused)";
     if (step->layer == layer)
         return step->deferred ? "(on load)" : step->kernel_name;
     return step->norm == layer ? "(folded)" : "(fused)";
@@ -28,7 +30,7 @@ static const char *kernel_of(const struct gr_plan *plan, const struct gr_layer *
 
 /* Adds what the step's kernel was chosen from, the fastest first, as `candidates` and as the text `why`. */
 static bool add_choice(const struct gr_plan *plan, const struct gr_step *step, cJSON *row) {
-    char text[256];
+    char text[256] = "";
     int length = 0;
     bool told[GR_MAX_KERNELS] = {false};
     cJSON *list = cJSON_AddArrayToObject(row, "candidates");
@@ -51,18 +53,25 @@ static bool add_choice(const struct gr_plan *plan, const struct gr_step *step, c
     if (step->choice_count == 1 && length < (int)sizeof text)
         snprintf(text + length, sizeof text - (size_t)length, ", the only %skernel for it",
                  plan->request.exact ? "exact " : "");
+    length = (int)strlen(text);
+    if (step->block_seconds[0] > 0 && step->before == GR_NONE)
+        snprintf(text + length, sizeof text - (size_t)length,
+                 "; in one pass with the convolutions before it %.2g ms, apart %.2g ms",
+                 1000 * step->block_seconds[0], 1000 * step->block_seconds[1]);
     return list && cJSON_AddStringToObject(row, "why", text);
 }
 
 static bool add_why(const struct gr_plan *plan, const struct gr_layer *layer, const struct gr_step *step,
                     cJSON *row) {
     char text[256];
-    if (step && step->layer == layer && !step->deferred && step->choice_count > 0)
+    if (step && step->layer == layer && !step->deferred && step->within == GR_NONE && step->choice_count > 0)
         return add_choice(plan, step, row);
     if (!step)
         snprintf(text, sizeof text, "%s",
                  plan->values[layer->index].reached ? "it passes its input on or is given"
                                                     : "nothing that is wanted depends on it");
+    else if (step->within != GR_NONE && step->norm != layer)
+        snprintf(text, sizeof text, "in the same pass as %s", plan->steps[step->within].layer->name);
     else if (step->layer != layer)
         snprintf(text, sizeof text,
                  step->norm == layer ? "part of the weights of %s" : "in the same pass as %s",

@@ -5,6 +5,7 @@
 #ifndef GRAFT_PLAN_INTERNAL_H
 #define GRAFT_PLAN_INTERNAL_H
 
+#include "kernels/inverted_residual.h"
 #include "plan/plan.h"
 
 enum { GR_NONE = -1 };
@@ -67,13 +68,17 @@ struct gr_step {
     struct gr_kernel_choice choices[GR_MAX_KERNELS]; /* what it was chosen from */
     int choice_count;                                /* 0: the kind has only one */
     struct gr_needs needs;
-    int source;     /* value whose data input 0 is read from: inputs[0], unless that is deferred */
-    int prologue;   /* the step whose scale and shift are applied to it, or GR_NONE */
-    int statistics; /* the step that takes statistics of input 0, or GR_NONE */
-    int partials;   /* buffer of the statistics that this step takes of its output, or GR_NONE */
-    bool deferred;  /* its output is never stored: who reads it applies scale and shift */
-    int stash;      /* first of the stashes to store after its forward pass, or GR_NONE */
-    int restore;    /* first of those to restore before its backward pass, or GR_NONE */
+    int source;              /* value whose data input 0 is read from: inputs[0], unless that is deferred */
+    int prologue;            /* the step whose scale and shift are applied to it, or GR_NONE */
+    int statistics;          /* the step that takes statistics of input 0, or GR_NONE */
+    int partials;            /* buffer of the statistics that this step takes of its output, or GR_NONE */
+    bool deferred;           /* its output is never stored: who reads it applies scale and shift */
+    int before;              /* the step whose output this one computes as well, rows at a time, or GR_NONE */
+    int within;              /* the step that does this one's work, or GR_NONE */
+    double block_seconds[2]; /* the estimates: with the steps before it in one pass, and apart; 0: no such
+                                block */
+    int stash;               /* first of the stashes to store after its forward pass, or GR_NONE */
+    int restore;             /* first of those to restore before its backward pass, or GR_NONE */
     int saved, scratch_forward, scratch_backward; /* buffers, or GR_NONE */
     bool transient;                      /* its weights are packed anew in each pass, into the next two */
     int packed_forward, packed_backward; /* buffers, or GR_NONE */
@@ -86,7 +91,8 @@ struct gr_step {
     float *scale;            /* folded scale [K], or NULL */
     uint64_t packed_version; /* of the parameters that packed and bias were made from; 0: never made */
     struct gr_epilogue epilogue;
-    struct gr_prologue dress; /* of this step's prologue */
+    struct gr_inverted_residual block; /* with the steps before it, unless `before` is GR_NONE */
+    struct gr_prologue dress;          /* of this step's prologue */
     const float **x;
     const float **kept; /* x in the backward pass: elsewhere where it was stashed */
     float **gx;
@@ -145,6 +151,7 @@ void gr_plan_fuse(struct gr_plan *plan);  /* add and activation into the epilogu
 int gr_plan_choose(struct gr_plan *plan); /* a kernel for each step, and its memory */
 void gr_plan_defer(
     struct gr_plan *plan); /* norms whose statistics are taken, and that are applied, by others */
+void gr_plan_join(struct gr_plan *plan); /* blocks of convolutions that run as one step */
 int gr_plan_stash(struct gr_plan *plan); /* what lives as bfloat16 between the passes */
 int gr_plan_place(struct gr_plan *plan); /* buffers, lifetimes, offsets, the arena's size */
 int gr_plan_bind(struct gr_plan *plan);  /* pointers of every step */
@@ -152,6 +159,11 @@ int gr_plan_bind(struct gr_plan *plan);  /* pointers of every step */
 /* The value whose data input j is read from. */
 static inline int gr_plan_source(const struct gr_step *step, int j) {
     return j == 0 ? step->source : step->inputs[j];
+}
+
+/* The step in whose forward pass step i's work is done. */
+static inline int gr_plan_runs_at(const struct gr_plan *plan, int i) {
+    return plan->steps[i].within == GR_NONE ? i : plan->steps[i].within;
 }
 
 /* What is stashed after this step's forward pass, and restored before its backward pass, for n photos. */

@@ -98,10 +98,11 @@ static int place_values(struct gr_plan *plan) {
         struct gr_step *step = &plan->steps[i];
         if (step->dropped)
             continue;
-        if (!step->deferred)
+        if (!step->deferred && step->within == GR_NONE)
             GR_TRY(add_value(plan, step->output, forward_time(i)));
-        for (int j = 0; j < step->layer->input_count; j++)
-            alive_at(plan, plan->values[gr_plan_source(step, j)].data, forward_time(i));
+        for (int j = 0; step->before == GR_NONE && j < step->layer->input_count; j++)
+            alive_at(plan, plan->values[gr_plan_source(step, j)].data,
+                     forward_time(gr_plan_runs_at(plan, i)));
         if (step->residual != GR_NONE)
             alive_at(plan, plan->values[step->residual].data, forward_time(i));
         if (!step->backward)
@@ -215,7 +216,8 @@ static int place_step_memory(struct gr_plan *plan) {
         step->packed_forward = step->packed_backward = GR_NONE;
         if (step->dropped)
             continue;
-        int now = forward_time(i), then = step->backward ? backward_time(plan, i) : now;
+        int now = forward_time(gr_plan_runs_at(plan, i)),
+            then = step->backward ? backward_time(plan, i) : now;
         if (step->needs.saved)
             GR_TRY(add_buffer(plan, step->needs.saved, now, then, &step->saved));
         if (step->statistics != GR_NONE)

@@ -1,9 +1,10 @@
 /* A plan: what a network does for one input size, batch capacity and purpose, as a list of steps over one
  * arena.
  *
- * Compiling runs the passes slice, fold, fuse, choose, place (one file each); running a plan allocates
- * nothing, looks nothing up and decides nothing. A plan reads the network's parameters in file layout and
- * packs copies of them: kept, and made anew when a parameter's version has grown, or made in each pass. */
+ * Compiling runs the passes slice, fold, fuse, choose, defer, join, stash, place (one file each); running a
+ * plan allocates nothing, looks nothing up and decides nothing. A plan reads the network's parameters in file
+ * layout and packs copies of them: kept, and made anew when a parameter's version has grown, or made in each
+ * pass. */
 #ifndef GRAFT_PLAN_PLAN_H
 #define GRAFT_PLAN_PLAN_H
 
@@ -47,6 +48,7 @@ struct gr_plan_request {
                                       compiling. NULL: the plan can be explained, but not run */
     bool exact;     /* only kernels that round as a direct computation does (no Winograd); also where the
                        network asks for it */
+    bool measure;   /* gr_plan_measure will be called: what every layer reads is stored */
     bool reference; /* no folding, no fusing: the oracle that tests compare with */
     bool
         lean; /* weights are packed anew in each pass, into memory that activations use at other times: about
@@ -85,8 +87,9 @@ struct gr_stream {
  * two layers when somebody wishes to stop (base/interrupt.h). */
 int gr_plan_forward(struct gr_plan *plan, int n, const struct gr_stream *stream);
 
-/* From now on each forward pass widens ranges[net->layer_count], the caller's, by what the layers read first;
- * NULL: no longer. Layers that do no work of their own keep what they have. */
+/* For a plan that was made with request.measure. From now on each forward pass widens
+ * ranges[net->layer_count], the caller's, by what the layers read first; NULL: no longer. Layers that do no
+ * work of their own keep what they have. */
 void gr_plan_measure(struct gr_plan *plan, struct gr_range *ranges);
 
 int gr_plan_outputs(const struct gr_plan *plan);
@@ -133,10 +136,11 @@ struct gr_work {
     double bytes; /* inputs, parameters, outputs and their gradients, each touched once */
 };
 
+enum { GR_MAX_ABSORBED = 9 };
 struct gr_step_profile {
     const struct gr_layer *layer;
-    const struct gr_layer
-        *absorbed[3]; /* the norm folded in, the addition and the activation fused; or NULL */
+    const struct gr_layer *absorbed[GR_MAX_ABSORBED]; /* norms folded in, additions and activations fused,
+                                                         convolutions before it; or NULL */
     const char *kernel;
     struct gr_shape shape; /* of its output, for one photo */
     bool has_backward;     /* false: nothing at or below it is trained, and `backward` is all 0 */

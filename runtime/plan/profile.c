@@ -43,16 +43,20 @@ static double parameters_of(const struct gr_layer *layer) {
  * that of the parameters. */
 static double flop_of(const struct gr_plan *plan, const struct gr_step *step) {
     const struct gr_layer *layer = step->layer;
+    double before = step->before == GR_NONE ? 0 : flop_of(plan, &plan->steps[step->before]);
     if (!layer->kind->multiply_adds)
-        return 0;
-    return 2.0 * plan->request.capacity *
-           (double)layer->kind->multiply_adds(layer, step->geometry.in, step->geometry.out);
+        return before;
+    return before + 2.0 * plan->request.capacity *
+                        (double)layer->kind->multiply_adds(layer, step->geometry.in, step->geometry.out);
 }
 
 static double forward_bytes(const struct gr_plan *plan, const struct gr_step *step) {
     double count = floats_of(plan, step->output) + parameters_of(step->layer);
-    for (int j = 0; j < step->layer->input_count; j++)
-        count += floats_of(plan, step->inputs[j]);
+    const struct gr_step *first = step; /* what lies between it and this one is not stored */
+    for (; first->before != GR_NONE; count += parameters_of(first->layer))
+        first = &plan->steps[first->before];
+    for (int j = 0; j < first->layer->input_count; j++)
+        count += floats_of(plan, first->inputs[j]);
     if (step->residual != GR_NONE)
         count += floats_of(plan, step->residual);
     return sizeof(float) * count;
@@ -74,16 +78,34 @@ static double backward_bytes(const struct gr_plan *plan, const struct gr_step *s
     return sizeof(float) * count;
 }
 
+/* The layers whose work the step does beside its own, in the order in which they are computed. */
+static void list_absorbed(const struct gr_plan *plan, const struct gr_step *step,
+                          struct gr_step_profile *out) {
+    const struct gr_step *part = step;
+    int steps[3], count = 0, at = 0;
+    for (; part->before != GR_NONE; part = &plan->steps[part->before])
+        steps[count++] = part->before;
+    while (count-- > 0) {
+        part = &plan->steps[steps[count]];
+        out->absorbed[at++] = part->layer;
+        out->absorbed[at++] = part->norm;
+        out->absorbed[at++] = part->activation;
+    }
+    out->absorbed[at++] = step->norm;
+    out->absorbed[at++] = step->add;
+    out->absorbed[at++] = step->activation;
+}
+
 static void describe(const struct gr_plan *plan, const struct gr_step *step, const struct gr_step_time *time,
                      struct gr_step_profile *out) {
     *out = (struct gr_step_profile){
         .layer = step->layer,
-        .absorbed = {step->norm, step->add, step->activation},
         .kernel = step->kernel_name,
         .shape = step->geometry.out,
         .has_backward = step->backward,
         .forward = {.flop = flop_of(plan, step), .bytes = forward_bytes(plan, step)},
     };
+    list_absorbed(plan, step, out);
     if (step->backward)
         out->backward = (struct gr_work){.flop = flop_of(plan, step) *
                                                  (step->want.param_gradient + step->want.input_gradient),
@@ -98,7 +120,7 @@ static void describe(const struct gr_plan *plan, const struct gr_step *step, con
 
 bool gr_plan_step_profile(const struct gr_plan *plan, int i, struct gr_step_profile *out) {
     for (int s = 0; s < plan->step_count; s++) {
-        if (plan->steps[s].dropped || i-- > 0)
+        if (plan->steps[s].dropped || plan->steps[s].within != GR_NONE || i-- > 0)
             continue;
         describe(plan, &plan->steps[s], plan->times ? &plan->times[s] : NULL, out);
         return true;

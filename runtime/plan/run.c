@@ -201,6 +201,30 @@ static void set_key(struct gr_step *step, const struct gr_stream *stream) {
         step->key[i] = gr_random_u32(&random);
 }
 
+/* Weights for the forward pass of a step, and of those whose work it does. */
+static void bind_weights_of(const struct gr_plan *plan, struct gr_step *step) {
+    for (;; step = &plan->steps[step->before]) {
+        refresh(step);
+        bind_packed(plan, step, step->packed_forward);
+        if (step->before == GR_NONE)
+            return;
+    }
+}
+
+static int run_step(const struct gr_plan *plan, const struct gr_step *step) {
+    if (step->before == GR_NONE)
+        return step->layer->kind->forward(&step->pass);
+    struct gr_inverted_part parts[3] = {{NULL, NULL}};
+    const struct gr_step *first = step;
+    for (int i = 2;; i--, first = &plan->steps[first->before]) {
+        parts[i] = (struct gr_inverted_part){first->pass.packed, &first->epilogue};
+        if (first->before == GR_NONE)
+            break;
+    }
+    gr_inverted_residual_forward(&step->block, step->pass.n, first->x[0], parts, step->y, step->pass.scratch);
+    return GR_OK;
+}
+
 /* How many partial sums there are depends on the batch. */
 static void bind_statistics(struct gr_plan *plan, struct gr_step *step, int n) {
     const struct gr_step *maker = &plan->steps[step->statistics];
@@ -262,14 +286,13 @@ int gr_plan_forward(struct gr_plan *plan, int n, const struct gr_stream *stream)
     plan->batch = 0;
     for (int i = 0; i < plan->step_count; i++) {
         struct gr_step *step = &plan->steps[i];
-        if (step->dropped)
+        if (step->dropped || step->within != GR_NONE)
             continue;
         GR_TRY(gr_interrupt_check()); /* held where a training step must be whole */
         double began = gr_profile_begin(plan);
-        refresh(step);
         if (plan->measured && step->layer->input_count > 0)
             measure(plan, step, n);
-        bind_packed(plan, step, step->packed_forward);
+        bind_weights_of(plan, step);
         step->pass.n = n;
         step->pass.x = step->x;
         step->pass.y = step->y;
@@ -278,7 +301,7 @@ int gr_plan_forward(struct gr_plan *plan, int n, const struct gr_stream *stream)
             bind_statistics(plan, step, n);
         if (step->want.training && (step->layer->kind->traits & GR_TRAIT_IMPURE))
             set_key(step, stream ? stream : &first);
-        if (step->layer->kind->forward(&step->pass))
+        if (run_step(plan, step))
             return fail_in_step(plan, step);
         gr_stash_store(plan, step, n);
         gr_profile_end(plan, i, false, began);

@@ -62,6 +62,8 @@ static int add_step(struct gr_plan *plan, struct gr_layer *layer) {
                              .prologue = GR_NONE,
                              .statistics = GR_NONE,
                              .partials = GR_NONE,
+                             .before = GR_NONE,
+                             .within = GR_NONE,
                              .stash = GR_NONE,
                              .restore = GR_NONE};
     step->inputs = gr_calloc((size_t)count, sizeof *step->inputs);

@@ -28,10 +28,11 @@ static void read_backward(struct reading *reading, int step) {
     reading->last = reading->last == GR_NONE || step < reading->last ? step : reading->last;
 }
 
-static void read_step(const struct gr_step *step, int index, struct reading *readings) {
+static void read_step(const struct gr_plan *plan, int index, struct reading *readings) {
+    const struct gr_step *step = &plan->steps[index];
     for (int j = 0; j < step->layer->input_count; j++) {
         int source = gr_plan_source(step, j);
-        readings[source].forward = index;
+        readings[source].forward = gr_plan_runs_at(plan, index);
         if (step->backward && (step->needs.keep & GR_KEEP_INPUTS))
             read_backward(&readings[source], index);
     }
@@ -71,7 +72,7 @@ int gr_plan_stash(struct gr_plan *plan) {
         readings[v] = (struct reading){plan->values[v].step, GR_NONE, GR_NONE};
     for (int i = 0; i < plan->step_count; i++)
         if (!plan->steps[i].dropped)
-            read_step(&plan->steps[i], i, readings);
+            read_step(plan, i, readings);
     for (int v = 0; v < plan->value_count; v++) {
         if (!worth_it(plan, v, &readings[v]))
             continue;

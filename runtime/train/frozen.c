@@ -206,6 +206,7 @@ int gr_frozen_open(struct gr_frozen_pass **out, const struct gr_frozen *prefix, 
                                       .input = prefix->input,
                                       .precision = prefix->precision,
                                       .ranges = prefix->ranges,
+                                      .measure = prefix->measure,
                                       .outputs = prefix->layers,
                                       .output_count = prefix->layer_count,
                                       .lean = true};
@@ -270,6 +271,7 @@ static int measure_ranges(struct gr_frozen *prefix, const struct gr_set *set, st
     const struct gr_batch *batch;
     exact.precision = GR_FLOAT32;
     exact.ranges = NULL;
+    exact.measure = true;
     int status = gr_frozen_open(&pass, &exact, set, NULL, NULL);
     if (!status)
         gr_plan_measure(pass->plan, ranges);

@@ -20,6 +20,7 @@ struct gr_frozen {
     size_t floats;               /* of a row */
     enum gr_precision precision; /* of its convolutions */
     struct gr_range *ranges;     /* for int8: of what each layer of the network reads first */
+    bool measure;                /* what its layers read is measured: its plans store all of it */
     bool lasting; /* can be recognised again: no layer of it is the embedding program's (written in Lua) */
 };
 

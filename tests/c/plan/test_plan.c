@@ -694,7 +694,9 @@ static void int8_needs_ranges(void **state) {
     struct gr_range *ranges = gr_calloc((size_t)net->layer_count, sizeof *ranges);
     assert_non_null(ranges);
     freeze(net, "*", true);
+    request.measure = true;
     struct gr_plan *exact = compile(net, request);
+    request.measure = false;
     gr_plan_measure(exact, ranges);
     forward(exact, BATCH);
     int conv = gr_network_layer(net, "conv1")->index, after = gr_network_layer(net, "a.conv1")->index;
@@ -744,7 +746,8 @@ static void ranges_are_those_of_normed_values(void **state) {
     float *variance = gr_tensor_floats(&gr_layer_param(norm, "running_var")->tensor);
     for (int c = 0; c < 16; c++)
         variance[c] = 0.01f; /* all is ten times as large */
-    struct gr_plan *plan = compile(net, (struct gr_plan_request){.outputs = &layer, .output_count = 1});
+    struct gr_plan *plan =
+        compile(net, (struct gr_plan_request){.outputs = &layer, .output_count = 1, .measure = true});
     cJSON *rows_of_plan = gr_plan_explain(plan), *row = cJSON_GetArrayItem(rows_of_plan, norm->index - 1);
     assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(row, "kernel")), "(on load)");
     cJSON_Delete(rows_of_plan);
