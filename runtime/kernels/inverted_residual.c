@@ -128,7 +128,7 @@ double gr_inverted_residual_cost(const struct gr_inverted_residual *block, int n
     struct cut c = cut(block, n, threads);
     double rounds = (double)gr_pieces((int64_t)n * c.bands, threads);
     double even = n * band_work(block, d->oh, d->oh) / threads;
-    double added = 2 * (rounds * band_work(block, c.band, c.group) - even) / (0.5 * gr_model_flops());
+    double added = 2 * (rounds * band_work(block, c.band, c.group) - even) / (0.96 * gr_model_flops());
     double cache = threads > 1 ? 170e9 : 90e9, saved = block->expands ? 8e-6 : 4e-6; /* starts of a pass */
     double inside[2] = {block->expands ? (double)n * d->h * (double)row_floats(d) : 0,
                         (double)n * d->oh * (double)line_floats(d)};
