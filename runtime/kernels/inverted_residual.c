@@ -41,20 +41,26 @@ static int rows_read(const struct gr_convolution *depthwise, int rows) {
     return (rows - 1) * depthwise->sh + depthwise->kh;
 }
 
-/* Multiply-adds of a band, with what is lost where pixels do not fill tiles and rows do not fill strips. */
-static double band_work(const struct gr_inverted_residual *block, int band, int group) {
+/* Multiply-adds of `rows` rows of outputs that need `read` more expanded ones, with what is lost where pixels
+ * do not fill tiles and rows do not fill strips. */
+static double group_work(const struct gr_inverted_residual *block, int rows, int read) {
     const struct gr_convolution *d = &block->depthwise;
     struct row_work work = row_work(block);
-    double sum = 0;
-    for (int row = 0, read = 0; row < band; row += group) {
-        int rows = band - row < group ? band - row : group, end = rows_read(d, row + rows);
-        end = end < d->h ? end : d->h;
-        sum += work.expand * GR_TILE_ROWS * (double)gr_pieces((int64_t)(end - read) * d->w, GR_TILE_ROWS);
-        sum += work.project * GR_TILE_ROWS * (double)gr_pieces((int64_t)rows * d->ow, GR_TILE_ROWS);
-        sum += work.depthwise * (rows + (d->sh == 1 && rows % 2 ? 0.25 : 0));
-        read = end;
-    }
-    return sum;
+    return work.expand * GR_TILE_ROWS * (double)gr_pieces((int64_t)read * d->w, GR_TILE_ROWS) +
+           work.project * GR_TILE_ROWS * (double)gr_pieces((int64_t)rows * d->ow, GR_TILE_ROWS) +
+           work.depthwise * (rows + (d->sh == 1 && rows % 2 ? 0.25 : 0));
+}
+
+/* The same of a band: its first group, which fills the ring, those behind it, and what is left. */
+static double band_work(const struct gr_inverted_residual *block, int band, int group) {
+    const struct gr_convolution *d = &block->depthwise;
+    int first = band < group ? band : group, whole = (band - first) / group, rest = (band - first) % group;
+    int read = rows_read(d, first) < d->h ? rows_read(d, first) : d->h, left = d->h - read;
+    int middle = whole * group * d->sh < left ? whole * group * d->sh : left;
+    int end = rest * d->sh < left - middle ? rest * d->sh : left - middle;
+    double sum = group_work(block, first, read);
+    sum += whole > 0 ? whole * group_work(block, group, (int)gr_pieces(middle, whole)) : 0;
+    return rest > 0 ? sum + group_work(block, rest, end) : sum;
 }
 
 static int64_t row_floats(const struct gr_convolution *depthwise) {
