@@ -45,10 +45,13 @@ void gr_convolution_pack(enum gr_convolution_kernel kernel, const struct gr_conv
     kernels[kernel]->pack(conv, weights, scale, packed);
 }
 
-size_t gr_convolution_scratch(enum gr_convolution_kernel kernel, const struct gr_convolution *conv, int n) {
+size_t gr_convolution_scratch(enum gr_convolution_kernel kernel, const struct gr_convolution *conv, int n,
+                              bool backward) {
+    const struct gr_convolution_passes *k = kernels[kernel];
     size_t most = 0; /* the way work is cut does not make it grow evenly with the batch */
     for (int batch = 1; batch <= n; batch++) {
-        size_t floats = kernels[kernel]->scratch(conv, batch);
+        size_t floats =
+            backward || !k->scratch_forward ? k->scratch(conv, batch) : k->scratch_forward(conv, batch);
         most = floats > most ? floats : most;
     }
     return most * sizeof(float);
@@ -68,18 +71,22 @@ void gr_convolution_forward(enum gr_convolution_kernel kernel, const struct gr_c
     kernels[kernel]->forward(conv, n, x, prologue, packed, epilogue, y, scratch);
 }
 
-void gr_convolution_backward_data(enum gr_convolution_kernel kernel, const struct gr_convolution *conv, int n,
-                                  const float *gy, const float *packed, float *gx, bool accumulate,
-                                  void *scratch) {
-    kernels[kernel]->backward_data(conv, n, gy, packed, gx, accumulate, scratch);
-}
-
-void gr_convolution_backward_weights(enum gr_convolution_kernel kernel, const struct gr_convolution *conv,
-                                     int n, const float *x, const struct gr_prologue *prologue,
-                                     const float *gy, float *gw, float *gb, void *scratch) {
-    kernels[kernel]->backward_weights(conv, n, x, prologue, gy, gw, scratch);
+void gr_convolution_backward(enum gr_convolution_kernel kernel, const struct gr_convolution *conv, int n,
+                             const float *x, const struct gr_prologue *prologue, const float *gy,
+                             const float *packed, float *gx, bool accumulate, float *gw, float *gb,
+                             void *scratch) {
+    const struct gr_convolution_passes *k = kernels[kernel];
     if (gb)
         gr_channel_sum((int64_t)n * conv->oh * conv->ow, conv->k, gy, gb);
+    if (k->backward) {
+        if (gx || gw)
+            k->backward(conv, n, x, prologue, gy, packed, gx, accumulate, gw, scratch);
+        return;
+    }
+    if (gw)
+        k->backward_weights(conv, n, x, prologue, gy, gw, scratch);
+    if (gx)
+        k->backward_data(conv, n, gy, packed, gx, accumulate, scratch);
 }
 
 double gr_model_flops(void) {

@@ -52,8 +52,10 @@ size_t gr_convolution_packed(enum gr_convolution_kernel kernel, const struct gr_
 void gr_convolution_pack(enum gr_convolution_kernel kernel, const struct gr_convolution *conv,
                          const float *weights, const float *scale, float *packed);
 
-/* Bytes of scratch that any of the three passes needs for up to `n` photos at the present thread count. */
-size_t gr_convolution_scratch(enum gr_convolution_kernel kernel, const struct gr_convolution *conv, int n);
+/* Bytes of scratch that the forward pass, and with `backward` any pass, needs for up to `n` photos at the
+ * present thread count. */
+size_t gr_convolution_scratch(enum gr_convolution_kernel kernel, const struct gr_convolution *conv, int n,
+                              bool backward);
 
 /* Whether a kernel takes prologues and gives statistics; and, then, how many partial sums (norm.h) a forward
  * pass over exactly `n` photos makes. */
@@ -65,16 +67,16 @@ void gr_convolution_forward(enum gr_convolution_kernel kernel, const struct gr_c
                             const float *x, const struct gr_prologue *prologue, const float *packed,
                             const struct gr_epilogue *epilogue, float *y, void *scratch);
 
-/* gx[n,h,w,c] = (accumulate ? gx : 0) + the gradient with respect to x, given gy[n,oh,ow,k]. */
-void gr_convolution_backward_data(enum gr_convolution_kernel kernel, const struct gr_convolution *conv, int n,
-                                  const float *gy, const float *packed, float *gx, bool accumulate,
-                                  void *scratch);
-
-/* gw[K, C/groups, kH, kW] (file layout, overwritten) = the gradient with respect to the weights. gb[K]
- * likewise, NULL when there is no bias. Sums over photos and pixels are cut into blocks that depend on n and
- * the geometry alone, so the result does not depend on the number of threads. */
-void gr_convolution_backward_weights(enum gr_convolution_kernel kernel, const struct gr_convolution *conv,
-                                     int n, const float *x, const struct gr_prologue *prologue,
-                                     const float *gy, float *gw, float *gb, void *scratch);
+/* Given gy[n,oh,ow,k], the gradients with respect to
+ *   the inputs   gx[n,h,w,c] = (accumulate ? gx : 0) + ...
+ *   the weights  gw[K, C/groups, kH, kW] (file layout, overwritten)
+ *   the biases   gb[K], likewise.
+ * Each may be NULL: not wanted. x and prologue, as in the forward pass, are read for gw alone, packed for gx
+ * alone. Sums over photos and pixels are cut into blocks that depend on n and the geometry alone, so the
+ * result does not depend on the number of threads. */
+void gr_convolution_backward(enum gr_convolution_kernel kernel, const struct gr_convolution *conv, int n,
+                             const float *x, const struct gr_prologue *prologue, const float *gy,
+                             const float *packed, float *gx, bool accumulate, float *gw, float *gb,
+                             void *scratch);
 
 #endif

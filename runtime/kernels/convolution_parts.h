@@ -58,6 +58,7 @@ struct gr_convolution_passes {
     size_t (*packed)(const struct gr_convolution *conv);
     void (*pack)(const struct gr_convolution *conv, const float *weights, const float *scale, float *packed);
     size_t (*scratch)(const struct gr_convolution *conv, int n);
+    size_t (*scratch_forward)(const struct gr_convolution *conv, int n); /* NULL: as scratch */
     /* Partial sums that forward makes of its results; 0: it has neither statistics nor prologues here. */
     int64_t (*partials)(const struct gr_convolution *conv, int n);
     void (*forward)(const struct gr_convolution *conv, int n, const float *x,
@@ -67,6 +68,10 @@ struct gr_convolution_passes {
                           float *gx, bool accumulate, float *scratch);
     void (*backward_weights)(const struct gr_convolution *conv, int n, const float *x,
                              const struct gr_prologue *prologue, const float *gy, float *gw, float *scratch);
+    /* NULL, or it stands for both of these: gx and gw may be NULL. */
+    void (*backward)(const struct gr_convolution *conv, int n, const float *x,
+                     const struct gr_prologue *prologue, const float *gy, const float *packed, float *gx,
+                     bool accumulate, float *gw, float *scratch);
 };
 
 extern const struct gr_convolution_passes gr_convolution_depthwise;

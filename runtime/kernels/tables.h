@@ -241,21 +241,29 @@ extern const struct gr_reduced_kernels gr_int8_kernels_avx512vnni;
 const struct gr_reduced_kernels *gr_bf16_kernels(void);
 const struct gr_reduced_kernels *gr_int8_kernels(void);
 
-/* Winograd's F(4x4, 3x3), see convolution_winograd.c. Planes (one a point of the 6x6 grid) are `plane` floats
- * apart. */
+/* Winograd's F(4x4, 3x3), see convolution_winograd.c. A tile has 36 planes, one a point of the 6x6 grid,
+ * which lie `plane` floats apart; of each plane it has GR_WINOGRAD_PANEL channels, and the next ones `panel`
+ * floats behind, and so on. */
+enum { GR_WINOGRAD_PANEL = 64 };
+
 struct gr_winograd_kernels {
     /* planes[e][c] = (B^T d B)[e], d the 6x6 pixels from (row, column) on, which may lie outside the h x w
      * photo; prologue may be NULL. */
     void (*input)(int h, int w, int c, int row, int column, const float *photo,
-                  const struct gr_prologue *prologue, float *planes, int64_t plane);
+                  const struct gr_prologue *prologue, float *planes, int64_t plane, int64_t panel);
     /* planes[e][k] = (A d A^T)[e], d the 4x4 pixels from (row, column) on, zeros outside. */
     void (*gradient)(int h, int w, int k, int row, int column, const float *photo, float *planes,
-                     int64_t plane);
+                     int64_t plane, int64_t panel);
     /* y = f((A^T m A) + bias + residual) for the pixels inside of the h x w photo; y and residual point to
      * the photo. statistics: NULL, or a chunk's pivots, as in struct gr_tile. */
     void (*output)(int h, int w, int k, int row, int column, const float *planes, int64_t plane,
-                   const struct gr_epilogue *epilogue, const float *residual, bool accumulate, float *y,
+                   int64_t panel, const struct gr_epilogue *epilogue, const float *residual, float *y,
                    float *statistics, bool first, bool stream);
+    /* (B z B^T) for the 6 pixels from `column` on of the rows that begin at rows[0..5] (NULL: outside the
+     * photo, as are columns below 0 and from w on). It is added to what is there in the rows that `add` says,
+     * and with `left` in the first two columns, else it is stored. */
+    void (*adjoint)(int w, int c, int column, const float *planes, int64_t plane, int64_t panel,
+                    float *const rows[6], const bool add[6], bool left);
     /* u[j][c][k] = (G g G^T)[row][j] for j < 6, for `inner` rows of `width` filters g[c][tap][k]; u's planes
      * are `plane` floats apart. */
     void (*filter)(int inner, int width, int row, const float *g, float *u, int64_t plane);

@@ -138,7 +138,8 @@ static void conv2d_needs(const struct gr_layer *layer, const struct gr_geometry 
                          const struct gr_want *want, int kernel, struct gr_needs *out) {
     struct gr_convolution conv = convolution_of(layer, geometry);
     out->keep = want->param_gradient ? GR_KEEP_INPUTS : GR_KEEP_NOTHING;
-    out->scratch = gr_convolution_scratch(kernel, &conv, geometry->n);
+    out->scratch =
+        gr_convolution_scratch(kernel, &conv, geometry->n, want->param_gradient || want->input_gradient);
     out->packed = gr_convolution_packed(kernel, &conv);
     out->takes_norms = gr_convolution_takes_norms(kernel, &conv);
 }
@@ -159,14 +160,8 @@ static int conv2d_forward(const struct gr_pass *pass) {
 static int conv2d_backward(const struct gr_pass *pass) {
     struct gr_convolution conv = convolution_of(pass->layer, pass->geometry);
     float *gw = gr_pass_gradient(pass, 0), *gb = gr_pass_gradient(pass, 1);
-    if (gw)
-        gr_convolution_backward_weights(pass->kernel, &conv, pass->n, pass->x[0], pass->prologue, pass->gy,
-                                        gw, gb, pass->scratch);
-    else if (gb)
-        gr_channel_sum(gr_pass_rows(pass, pass->geometry->out), conv.k, pass->gy, gb);
-    if (pass->gx[0])
-        gr_convolution_backward_data(pass->kernel, &conv, pass->n, pass->gy, pass->packed, pass->gx[0],
-                                     pass->accumulate[0], pass->scratch);
+    gr_convolution_backward(pass->kernel, &conv, pass->n, pass->x[0], pass->prologue, pass->gy, pass->packed,
+                            pass->gx[0], pass->accumulate[0], gw, gb, pass->scratch);
     return GR_OK;
 }
 

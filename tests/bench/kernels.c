@@ -128,7 +128,7 @@ static void time_layer(const struct layer *l, int n) {
     size_t weights = (size_t)l->k * (l->c / v.groups) * l->extent * l->extent;
     float *x = filled(inputs), *y = filled(outputs), *w = filled(weights), *gx = filled(inputs);
     float *gw = filled(weights), *packed = filled(gr_convolution_packed(l->kernel, &v));
-    float *scratch = filled(gr_convolution_scratch(l->kernel, &v, n) / sizeof(float));
+    float *scratch = filled(gr_convolution_scratch(l->kernel, &v, n, true) / sizeof(float));
     struct gr_epilogue epilogue = {NULL, NULL, GR_RELU, 0, NULL};
     double times[4][RUNS], flops = 2.0 * (double)outputs * (l->c / v.groups) * l->extent * l->extent;
 
@@ -139,9 +139,9 @@ static void time_layer(const struct layer *l, int n) {
         double packing = now();
         gr_convolution_forward(l->kernel, &v, n, x, NULL, packed, &epilogue, y, scratch);
         double forward = now();
-        gr_convolution_backward_data(l->kernel, &v, n, y, packed, gx, false, scratch);
+        gr_convolution_backward(l->kernel, &v, n, x, NULL, y, packed, gx, false, NULL, NULL, scratch);
         double data = now();
-        gr_convolution_backward_weights(l->kernel, &v, n, x, NULL, y, gw, NULL, scratch);
+        gr_convolution_backward(l->kernel, &v, n, x, NULL, y, packed, NULL, false, gw, NULL, scratch);
         times[0][at] = packing - start;
         times[1][at] = forward - packing;
         times[2][at] = data - forward;

@@ -60,12 +60,18 @@ static void free_results(struct results *r) {
 }
 
 /* Scratch with NaN in it and a guard behind it. */
-static float *new_scratch(const struct problem *p, size_t *floats) {
-    *floats = gr_convolution_scratch(p->kernel, &p->v, p->n) / sizeof(float);
+static float *new_scratch(const struct problem *p, bool backward, size_t *floats) {
+    *floats = gr_convolution_scratch(p->kernel, &p->v, p->n, backward) / sizeof(float);
     float *scratch = unwritten((int64_t)*floats + 16);
     for (int i = 0; i < 16; i++)
         scratch[*floats + (size_t)i] = 12345;
     return scratch;
+}
+
+static void free_scratch(float *scratch, size_t floats) {
+    for (int i = 0; i < 16; i++)
+        assert_true(scratch[floats + (size_t)i] == 12345);
+    gr_free(scratch);
 }
 
 static struct results run(const struct problem *p, int threads) {
@@ -73,20 +79,20 @@ static struct results run(const struct problem *p, int threads) {
     size_t floats, packed = gr_convolution_packed(p->kernel, &p->v);
     assert_int_equal(gr_threads_set(threads), 0);
     struct results r = {unwritten(s.y), unwritten(s.x), unwritten(s.w), unwritten(p->v.k)};
-    float *weights = unwritten((int64_t)packed + 1), *scratch = new_scratch(p, &floats);
+    float *weights = unwritten((int64_t)packed + 1), *scratch = new_scratch(p, false, &floats);
 
     weights[packed] = 54321;
     gr_convolution_pack(p->kernel, &p->v, p->w, p->scale, weights);
     gr_convolution_forward(p->kernel, &p->v, p->n, p->x, NULL, weights, &p->epilogue, r.y, scratch);
+    free_scratch(scratch, floats);
+    scratch = new_scratch(p, true, &floats);
     if (p->accumulate)
         memcpy(r.gx, p->gx0, sizeof(float) * (size_t)s.x);
-    gr_convolution_backward_data(p->kernel, &p->v, p->n, p->gy, weights, r.gx, p->accumulate, scratch);
-    gr_convolution_backward_weights(p->kernel, &p->v, p->n, p->x, NULL, p->gy, r.gw, r.gb, scratch);
+    gr_convolution_backward(p->kernel, &p->v, p->n, p->x, NULL, p->gy, weights, r.gx, p->accumulate, r.gw,
+                            r.gb, scratch);
     assert_true(weights[packed] == 54321);
-    for (int i = 0; i < 16; i++)
-        assert_true(scratch[floats + (size_t)i] == 12345);
+    free_scratch(scratch, floats);
     gr_free(weights);
-    gr_free(scratch);
     return r;
 }
 
@@ -197,6 +203,28 @@ static struct gr_convolution geometry(int h, int w, int c, int k, int kernel, in
                                .left = before,
                                .groups = groups};
     return v;
+}
+
+/* Each gradient wanted alone is the same as with the others. */
+static void check_alone(struct gr_convolution v, int n) {
+    struct sizes s = sizes_of(&v, n);
+    float *x = numbers(s.x, 1), *w = numbers(s.w, 2), *gy = numbers(s.y, 3), *gx = unwritten(s.x),
+          *gw = unwritten(s.w);
+    struct problem p = {.kernel = GR_CONV_WINOGRAD, .v = v, .n = n, .x = x, .w = w, .gy = gy};
+    struct results r = run(&p, 2);
+    size_t floats;
+    float *packed = unwritten((int64_t)gr_convolution_packed(p.kernel, &v));
+    float *scratch = new_scratch(&p, true, &floats);
+    gr_convolution_pack(p.kernel, &v, w, NULL, packed);
+    gr_convolution_backward(p.kernel, &v, n, NULL, NULL, gy, packed, gx, false, NULL, NULL, scratch);
+    gr_convolution_backward(p.kernel, &v, n, x, NULL, gy, NULL, NULL, false, gw, NULL, scratch);
+    check_same_bits("gradient of inputs alone", s.x, gx, r.gx);
+    check_same_bits("gradient of weights alone", s.w, gw, r.gw);
+    free_scratch(scratch, floats);
+    free_results(&r);
+    float *arrays[] = {x, w, gy, gx, gw, packed};
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
+        gr_free(arrays[i]);
 }
 
 static void both(enum gr_convolution_kernel kernel, struct gr_convolution v, int n) {
@@ -327,6 +355,21 @@ static void test_winograd(void **state) {
     both(GR_CONV_WINOGRAD, geometry(14, 14, 256, 192, 3, 1, 1, 1, 1, 1), 12);
 }
 
+/* Rows of tiles that batches, slots and pieces share: cut inside photos, with any padding. */
+static void test_winograd_rows(void **state) {
+    (void)state;
+    for (int before = 0; before <= 2; before++)
+        for (int after = 0; after <= 2; after += 2)
+            both(GR_CONV_WINOGRAD, geometry(45, 31, 32, 16, 3, 1, 1, before, after, 1), 2);
+    both(GR_CONV_WINOGRAD, geometry(30, 28, 128, 80, 3, 1, 1, 1, 1, 1), 7);
+    both(GR_CONV_WINOGRAD, geometry(35, 34, 144, 160, 3, 1, 1, 1, 1, 1), 2); /* a batch ends inside a photo */
+    check_alone(geometry(57, 57, 64, 64, 3, 1, 1, 1, 1, 1), 2);
+    check_alone(geometry(15, 14, 144, 160, 3, 1, 1, 1, 1, 1), 3);
+    struct gr_convolution v = geometry(14, 14, 64, 64, 3, 1, 1, 1, 1, 1);
+    assert_true(gr_convolution_scratch(GR_CONV_WINOGRAD, &v, 6, false) + 9 * 64 * 64 * sizeof(float) <=
+                gr_convolution_scratch(GR_CONV_WINOGRAD, &v, 6, true));
+}
+
 /* A prologue gives what the same pass gives on inputs that went through it before; statistics are those of
  * the results, whatever the number of threads. */
 static void check_streams(enum gr_convolution_kernel kernel, struct gr_convolution v, int n, float offset) {
@@ -335,7 +378,7 @@ static void check_streams(enum gr_convolution_kernel kernel, struct gr_convoluti
     float *scale = numbers(v.c, 5), *shift = numbers(v.c, 6), *dressed = unwritten(s.x), *y = unwritten(s.y);
     float *gw = unwritten(s.w), *gw2 = unwritten(s.w), *moments[3];
     float *packed = unwritten((int64_t)gr_convolution_packed(kernel, &v));
-    float *scratch = unwritten((int64_t)(gr_convolution_scratch(kernel, &v, n) / sizeof(float)));
+    float *scratch = unwritten((int64_t)(gr_convolution_scratch(kernel, &v, n, true) / sizeof(float)));
     int64_t partials = gr_convolution_partials(kernel, &v, n);
     float *statistics = unwritten(partials * (int64_t)gr_statistics_floats(v.k));
     struct gr_prologue prologue = {scale, shift, GR_RELU6, 0};
@@ -352,8 +395,8 @@ static void check_streams(enum gr_convolution_kernel kernel, struct gr_convoluti
         assert_int_equal(gr_threads_set(threads), 0);
         gr_convolution_pack(kernel, &v, w, NULL, packed);
         gr_convolution_forward(kernel, &v, n, x, &prologue, packed, &epilogue, y, scratch);
-        gr_convolution_backward_weights(kernel, &v, n, x, &prologue, gy, threads == 1 ? gw : gw2, NULL,
-                                        scratch);
+        gr_convolution_backward(kernel, &v, n, x, &prologue, gy, NULL, NULL, false, threads == 1 ? gw : gw2,
+                                NULL, scratch);
         gr_statistics_merge(partials, v.k, statistics, moments[threads], moments[threads] + v.k);
     }
     check_same_bits("statistics", 2 * v.k, moments[1], moments[2]);
@@ -429,6 +472,7 @@ static int group(void) {
         cmocka_unit_test(test_depthwise),
         cmocka_unit_test(test_depthwise_large),
         cmocka_unit_test(test_winograd),
+        cmocka_unit_test(test_winograd_rows),
         cmocka_unit_test(test_large),
         cmocka_unit_test(test_streams),
         cmocka_unit_test(test_cost),

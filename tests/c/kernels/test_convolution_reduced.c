@@ -44,7 +44,7 @@ static float *forward(enum gr_convolution_kernel kernel, const struct gr_convolu
                       int threads) {
     assert_int_equal(gr_threads_set(threads), 0);
     size_t packed = gr_convolution_packed(kernel, v);
-    size_t floats = gr_convolution_scratch(kernel, v, n) / sizeof(float);
+    size_t floats = gr_convolution_scratch(kernel, v, n, false) / sizeof(float);
     float *weights = unwritten((int64_t)packed + GUARD), *scratch = unwritten((int64_t)floats + GUARD);
     float *y = unwritten((int64_t)n * v->oh * v->ow * v->k);
     for (size_t i = 0; i < GUARD; i++)
