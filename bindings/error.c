@@ -70,9 +70,8 @@ static void wrap_message(lua_State *L, int code, const char *near) {
 
 void graft_push_error(lua_State *L) {
     luaL_checkstack(L, 8, "an error");
-    const struct graft_state *state = graft_state(L);
-    struct gr_error error = *gr_error(); /* a finalizer run by the next line may fail and set another */
     struct graft_state *state = graft_state(L);
+    struct gr_error error = *gr_error(); /* a finalizer run by the next line may fail and set another */
     if (state->guest && (error.code == GR_ERROR_MEMORY || error.code == GR_ERROR_INTERRUPT))
         state->ended = true;
     lua_pushstring(L, error.message);
