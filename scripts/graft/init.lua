@@ -2,7 +2,6 @@
 
 local core = require "graft.core"
 local context = require "graft.context"
-local output = require "graft.output"
 local strict = require "graft.strict"
 local data = require "graft.data"
 local network = require "graft.network"

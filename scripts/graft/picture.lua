@@ -1,6 +1,7 @@
 -- graft.image.show: a photo or the feature maps of one photo, in the terminal.
 
 local core = require "graft.core"
+local output = require "graft.output"
 local format = require "graft.format"
 local data = require "graft.data"
 
@@ -99,17 +100,17 @@ function picture.show(image)
       image = image.file
    end
    if type(image) ~= "string" then
-      if not core.is_tensor(image) then
+      if type(image) ~= "userdata" or image == core.null or type(image.shape) ~= "table" then
          core.error("option", ("%s: expected a path, a photo [3,H,W], or feature maps [C,H,W] of one photo, got %s"):format(WHO,
             type(image)))
       end
-      io.stdout:write(picture.text(image, columns or WIDEST, lines or 40, palette))
+      output.raw(picture.text(image, columns or WIDEST, lines or 40, palette))
       return
    end
    local pixels = core.image_load(image)
    local class = data.class_of(image)
-   io.stdout:write(core.image_blocks(pixels, math.min(columns or WIDEST, WIDEST), math.max((lines or 40) - 3, 4), palette),
-      "  ", class and core.printable(class) .. "   " or "", core.printable(image),
+   output.raw(core.image_blocks(pixels, math.min(columns or WIDEST, WIDEST), math.max((lines or 40) - 3, 4), palette))
+   io.stdout:write("  ", class and core.printable(class) .. "   " or "", core.printable(image),
       ("   %dx%d\n"):format(pixels.shape[3], pixels.shape[2]))
 end
 

@@ -110,7 +110,7 @@ static double *define(const struct part *part, int n, const double *x) {
 static float *apart(const struct part *part, int n, const float *x) {
     const struct gr_convolution *v = &part->conv;
     float *y = unwritten((int64_t)n * v->oh * v->ow * v->k);
-    float *scratch = gr_alloc(gr_convolution_scratch(part->kernel, v, n));
+    float *scratch = gr_alloc(gr_convolution_scratch(part->kernel, v, n, false));
     assert_non_null(scratch);
     gr_convolution_forward(part->kernel, v, n, x, NULL, part->packed, &part->epilogue, y, scratch);
     gr_free(scratch);
