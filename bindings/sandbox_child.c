@@ -143,22 +143,31 @@ static void end_for_memory(void) {
     _exit(GRAFT_GUEST_MEMORY);
 }
 
+/* What a block takes: the allocator keeps some bytes of its own with each. */
+static size_t cost(size_t size) {
+    return size ? size + 2 * sizeof(size_t) : 0;
+}
+
 static void *allocate(void *unused, void *block, size_t old, size_t size) {
     (void)unused;
-    if (!block)
-        old = 0; /* it tells what kind of object is made */
-    if (size > old && guest.budget &&
-        (size - old > guest.budget || guest.lua + (size - old) + gr_memory().live > guest.budget))
+    size_t before = block ? cost(old) : 0; /* without a block, `old` tells what kind of object is made */
+    if (size > guest.budget && guest.budget)
+        end_for_memory();
+    size_t after = cost(size);
+    if (after > before && guest.budget && guest.lua + (after - before) + gr_memory().live > guest.budget)
         end_for_memory();
     if (size == 0) {
         free(block);
         block = NULL;
     } else {
-        block = realloc(block, size);
-        if (!block && size > old)
+        void *moved = realloc(block, size);
+        if (!moved && after > before)
             end_for_memory();
+        if (!moved)
+            return block; /* as large as before: to Lua, making a block smaller cannot fail */
+        block = moved;
     }
-    guest.lua += size - old;
+    guest.lua += after - before;
     if (guest.budget && (guest.lua > guest.noted + NOTED || guest.lua + NOTED < guest.noted)) {
         guest.noted = guest.lua;
         gr_memory_limit(present_limit());

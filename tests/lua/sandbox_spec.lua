@@ -316,6 +316,8 @@ local honest = helpers.write(work .. "/honest.lua", [[
 ]])
 local words = { "run", "honest.lua", "--data", "data", "--weights", "weights.safetensors", "--quiet" }
 
+helpers.write(work .. "/loop.lua", "io.stderr:write 'going\\n' while true do end")
+
 local function with(more)
   return table.move(more, 1, #more, #words + 1, { table.unpack(words) })
 end
@@ -408,7 +410,6 @@ describe("a recipe in the sandbox", function()
   end)
 
   it("ends with what ends it", function()
-    helpers.write(work .. "/loop.lua", "io.stderr:write 'going\\n' while true do end")
     for _, case in ipairs { { "INT", 130 }, { "TERM", 143 } } do
       local result = helpers.interrupted({ "run", work .. "/loop.lua" }, { after = "going", signals = { case[1] },
         strict = true })
@@ -444,6 +445,22 @@ describe("a recipe in the sandbox", function()
       local said = helpers.read(work .. "/crash.txt")
       assert.truthy(said:find(message, 1, true) or said:find("AddressSanitizer", 1, true), said) -- which catches that signal
     end
+  end)
+
+  it("inherits neither variables nor files, and has no new privileges", function()
+    local text = helpers.shell(([[cd '%s'; rm -f seen.txt; exec 7<data/list.csv; export SECRET=%s
+      '%s' run loop.lua >/dev/null 2>seen.txt & pid=$!; n=0
+      while ! grep -qs going seen.txt && [ $n -lt 1000 ]; do sleep 0.01; n=$((n + 1)); done
+      child=$(cat /proc/$pid/task/$pid/children | tr -d ' ')
+      [ -n "$child" ] || { kill $pid; echo unknown; exit; }
+      tr '\0' '\n' </proc/$child/environ | grep -c SECRET; ls /proc/$child/fd | tr '\n' ' '
+      readlink /proc/$child/fd/3 | sed "s/$child/ITS/"
+      grep -E 'NoNewPrivs|Seccomp:' /proc/$child/status | tr -s '\t\n' ' '; kill $pid; wait $pid 2>/dev/null]]):format(work,
+      SECRET, helpers.program))
+    if text:find "unknown" then
+      skip "the system does not tell who a process's children are"
+    end
+    assert.matches("^0\n0 1 2 3 /proc/ITS/status\nNoNewPrivs: 1 Seccomp: 2", text)
   end)
 
   it("runs for another command, too", function()
