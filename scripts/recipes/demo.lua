@@ -11,8 +11,8 @@ local opt = graft.options {
    data = { type = "folder", default = "/usr/share/datasets/fashion-mnist", help = "folder with the IDX files" },
    weights = { type = "file", default = "models/fashion_six.safetensors", help = "network trained on the other six" },
    per_class = { type = "integer", default = 25, min = 1, help = "training pictures of each class" },
-   epochs = 40,
-   lr = 0.05,
+   epochs = { type = "integer", default = 40, min = 1, help = "epochs of both trainings" },
+   lr = { type = "number", default = 0.05, help = "learning rate of the head" },
 }
 
 local names = { "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot" }

@@ -8,9 +8,9 @@ local graft = require "graft"
 
 local opt = graft.options {
    data = { type = "folder", default = "/usr/share/datasets/fashion-mnist", help = "folder with the IDX files" },
-   epochs = 8,
-   batch_size = 64,
-   lr = 0.1,
+   epochs = { type = "integer", default = 8, min = 1, help = "epochs" },
+   batch_size = { type = "integer", default = 64, min = 1, help = "pictures in a step" },
+   lr = { type = "number", default = 0.1, help = "learning rate" },
 }
 
 local names = { "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot" }
