@@ -247,3 +247,16 @@ describe("embeddings_knn", function()
     assert.is_true(tonumber(right) > 14, right)
   end)
 end)
+
+describe("demo and train_fashion", function()
+  it("compare a transfer with a start from scratch, and say where the demo's network is from", function()
+    local out = helpers.fresh "run"
+    local result = helpers.done { "run", "demo", "--weights", weights, "--epochs", "3", "--per-class", "10", "--out", out }
+    assert.contains("40 training pictures (10 a class), 4000 test pictures", result.out)
+    for _, name in ipairs { "transfer", "from scratch" } do
+      assert.matches("\n  " .. name .. " +[01]%.%d+ +%d", result.out)
+    end
+    assert.truthy(core.stat(out .. "/clothes.safetensors"))
+    assert.contains("8 epochs", helpers.done({ "plan", "train_fashion" }).out)
+  end)
+end)
