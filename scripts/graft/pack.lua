@@ -165,7 +165,9 @@ local function parse_lock(path, text, recipe)
       bad_lock(path, "options must be an object")
    end
    for name, value in pairs(lock.options) do
-      if type(name) ~= "string" or not name:find("^%a[%w_]*$") or type(value) == "table" or value == core.null then
+      local plain = type(value) == "string" or type(value) == "boolean"
+         or type(value) == "number" and value == value and math.abs(value) ~= math.huge
+      if type(name) ~= "string" or not name:find("^%a[%w_]*$") or not plain then
          bad_lock(path, "the option %s is none", core.printable(tostring(name)))
       end
    end
@@ -175,8 +177,12 @@ local function parse_lock(path, text, recipe)
          and (entry.source == nil or type(entry.source) == "string")
    end)
    list_of(path, lock, "data", function(entry)
-      return type(entry.name) == "string" and math.tointeger(entry.train) and math.tointeger(entry.val)
+      local sound = type(entry.name) == "string" and math.tointeger(entry.train) and math.tointeger(entry.val)
          and type(entry.classes) == "table"
+      for _, class in ipairs(sound and entry.classes or {}) do
+         sound = sound and type(class) == "string"
+      end
+      return sound
    end)
    return lock
 end

@@ -286,6 +286,12 @@ describe("packs that are not sound", function()
       ["weights must be a list"] = function(lock) lock.weights = "x" end,
       ["entry 1 of weights"] = function(lock) lock.weights = { { file = "x", sha256 = "y" } } end,
       ["entry 1 of data"] = function(lock) lock.data = { { name = "x" } } end,
+      ["entry 2 of data"] = function(lock)
+        lock.data = { { name = "x", train = 1, val = 1, classes = { "a" } }, { name = "x", train = 1, val = 1, classes = { 1 } } }
+      end,
+      ["the option lr is none"] = function()
+        return ('{"format":1,"recipe":"%s","options":{"lr":1e999}}'):format(core.digest "print(1)")
+      end,
       ["cpu must be a string"] = function(lock) lock.cpu = { 1 } end,
     }
     for words, change in pairs(kinds) do
