@@ -1,9 +1,11 @@
 -- graft inspect FILE: weights, model, photo, lock, pack, run folder or a folder of photos, explained.
 
 local core = require "graft.core"
+local checkpoints = require "graft.checkpoints"
 local context = require "graft.context"
 local options = require "graft.options"
 local format = require "graft.format"
+local lock = require "graft.lock"
 
 local command = {}
 
@@ -75,29 +77,104 @@ local function inspect_image(path)
          format.bytes(core.stat(path).size), decoder))
 end
 
+-- "  3 epochs of 8 ..." of each fit that a lock names.
+local function fits_rows(rows, was)
+   for i, fit in ipairs(was.fits) do
+      local digest = type(fit.digest) == "string" and "; then weights " .. lock.short(core.printable(fit.digest)) or ""
+      rows[#rows + 1] = { i == 1 and "fits" or "", ("%d%s  %s%s%s%s%s"):format(i,
+         type(fit.name) == "string" and (' "%s"'):format(core.printable(fit.name)) or "",
+         fit.loop and "a loop of the recipe's own" or math.tointeger(fit.epochs) and format.plural(math.tointeger(fit.epochs),
+            "epoch") or "not ended", fit.exact and ", exact kernels" or "",
+         type(fit.stash) == "string" and fit.stash ~= "none" and ", stash " .. core.printable(fit.stash) or "",
+         type(fit.prefix) == "string" and fit.prefix ~= "float32" and ", prefix " .. core.printable(fit.prefix) or "", digest) }
+   end
+end
+
+local function data_text(listing)
+   local held = listing.split.held_out
+   return ("%s  %s train, %s val%s; %s; %s (of each file: %s)"):format(core.printable(listing.name),
+      lock.text(listing.train), lock.text(listing.val),
+      type(held) == "number" and held > 0 and (" (%g %% of each class held out)"):format(100 * held) or "",
+      format.plural(type(listing.classes) == "table" and #listing.classes or 0, "class", "classes"),
+      lock.short(core.printable(listing.sha256)), core.printable(listing.photos))
+end
+
+local function made_by(was)
+   local parts = { "Graft " .. (was.graft or "?") .. (was.build and (" (build %s)"):format(was.build:sub(1, 8)) or "") }
+   parts[#parts + 1] = was.threads and format.plural(math.tointeger(was.threads) or 0, "thread") or nil
+   for _, key in ipairs { "cpu", "blas", "jpeg" } do
+      parts[#parts + 1] = was[key]
+   end
+   return core.printable(table.concat(parts, ", "))
+end
+
+-- What a lock says, as rows of a table.
+local function lock_rows(was)
+   local rows, options_text = {}, {}
+   for _, key in ipairs(require("graft.strict").keys(was.options)) do
+      options_text[#options_text + 1] = ("--%s %s"):format(key:gsub("_", "-"), lock.text(was.options[key]))
+   end
+   rows[1] = { "recipe", ("%s  %s"):format(core.printable(was.name or "-"), was.recipe and lock.short(core.printable(was.recipe))
+      or "none: a program of its own") }
+   rows[2] = { "options", #options_text > 0 and core.printable(table.concat(options_text, "  ")) or "none" }
+   for _, file in ipairs(was.weights) do
+      rows[#rows + 1] = { "weights", ("%s  %s"):format(core.printable(file.file), lock.short(core.printable(file.sha256))) }
+   end
+   for _, listing in ipairs(was.data) do
+      rows[#rows + 1] = { "data", data_text(listing) }
+   end
+   fits_rows(rows, was)
+   rows[#rows + 1] = { "seed", core.printable(lock.text(was.seed or "?")) }
+   rows[#rows + 1] = { "made by", made_by(was) }
+   rows[#rows + 1] = { "result", was.digest and "weights " .. lock.short(core.printable(was.digest)) or "none yet" }
+   return rows
+end
+
 local function inspect_lock(path)
-   local lock = core.parse_json(core.read(path))
-   local rows = {}
-   for _, key in ipairs { "graft", "seed", "threads", "cpu", "blas", "jpeg", "recipe", "digest" } do
-      if lock[key] ~= nil and lock[key] ~= core.null then
-         rows[#rows + 1] = { key, tostring(lock[key]) }
-      end
+   local was = lock.read(path)
+   local rows, folder = lock_rows(was), path:match("^(.*)/[^/]*$") or "."
+   rows[#rows + 1] = { "next", was.finished and ("graft verify %s replays it and compares"):format(folder)
+      or ("the same command with --out %s --resume goes on"):format(folder) }
+   was.sums = nil
+   return say({ kind = "lock", lock = was }, ("%s: the lock of a run that has %sended\n%s"):format(path,
+      was.finished and "" or "not ", format.columns(rows, "ll", "  ")))
+end
+
+-- Where an interrupted run stands, as its last checkpoint has it.
+local function standing(path)
+   local ok, record = pcall(checkpoints.record, path .. "/last.safetensors")
+   if not ok or not record then
+      return "there is no checkpoint yet"
    end
-   for _, file in ipairs(lock.weights or {}) do
-      rows[#rows + 1] = { "weights", file.file .. "  sha256 " .. file.sha256:sub(1, 12) .. ".." }
+   local saved, state = record["graft.fit"], {}
+   if type(saved) == "string" then
+      ok, state = pcall(core.parse_json, saved)
    end
-   for _, listing in ipairs(lock.data or {}) do
-      rows[#rows + 1] = { "data", ("%s  %d train, %d val  sha256 %s.."):format(listing.name, listing.train, listing.val,
-         listing.sha256:sub(1, 12)) }
-   end
-   return say({ kind = "lock", lock = lock }, path .. ": the lock of a run\n" .. format.columns(rows, "ll", "  "))
+   local epoch = ok and type(state) == "table" and state.epoch or record["graft.epoch"]
+   return ("the last checkpoint is of fit %s, after epoch %s"):format(core.printable(lock.text(record["graft.ordinal"] or "?")),
+      core.printable(lock.text(epoch or "?")))
 end
 
 local function inspect_run(path)
-   local text = core.stat(path .. "/report.txt") and core.read(path .. "/report.txt") or "not finished yet\n"
-   local files = core.list(path)
-   return say({ kind = "run", files = core.array(files), report = text },
-      ("%s: a run folder with %s\n%s"):format(path, table.concat(files, ", "), text:gsub("\n$", "")))
+   local ok, was = pcall(lock.read, path .. "/recipe.lock")
+   local report = core.stat(path .. "/report.txt") and core.read(path .. "/report.txt") or nil
+   local files, lines = core.list(path), {}
+   local finished = ok and was.finished or false
+   lines[1] = ("%s: a run folder%s"):format(path, not ok and "" or finished and ("; %s has ended after %s"):format(
+      core.printable(was.name or "the run"), format.plural(#was.fits, "fit")) or "; the run has not ended: " .. standing(path))
+   if report and finished then
+      lines[#lines + 1] = report
+   end
+   local rows = ok and lock_rows(was) or { { "lock", core.printable(was.message) } }
+   rows[#rows + 1] = { "files", core.printable(table.concat(files, ", ")) }
+   rows[#rows + 1] = { "next", finished and ("graft verify %s replays it and compares"):format(path)
+      or ("the same command with --out %s --resume goes on"):format(path) }
+   lines[#lines + 1] = format.columns(rows, "ll")
+   if ok then
+      was.sums = nil
+   end
+   return say({ kind = "run", files = core.array(files), report = report or core.null, finished = finished,
+      lock = ok and was or core.null }, table.concat(lines, "\n"))
 end
 
 -- Nothing in a text from a stranger reaches the terminal as a command, or turns the order of its letters around.
