@@ -24,6 +24,9 @@ Lua; require knows "graft" alone. What it prints cannot steer your terminal.
 graft --version says which of the kernel's means this machine offers. Where seccomp cannot be had the recipe is refused; where
 Landlock cannot, paths are kept by Graft's own check alone.
 
+graft verify replays a run in the same way, with the paths that its lock names: of a run folder that somebody else made, say
+--data and --weights yourself.
+
 --trust runs a recipe with all of your rights: for files of your own. The prompt, graft -e, scripts on standard input, and the
 module in stock Lua or another program are not confined at all: what you type or embed there is yours.
 
