@@ -1,6 +1,6 @@
-/* Times the numeric kernels: convolutions in their three passes (GFLOP/s), depthwise ones (GB/s too), then
- * what else is bound by memory (GB/s). Prints the median of RUNS runs with all threads, for what is bound by
- * memory the fastest, since other programs slow those runs most. `kernels [BATCH
+/* Times the numeric kernels: convolutions in their three passes and with both gradients (GFLOP/s), depthwise
+ * ones (GB/s too), then what else is bound by memory (GB/s). Prints the median of RUNS runs with all threads,
+ * for what is bound by memory the fastest, since other programs slow those runs most. `kernels [BATCH
  * [convolution|depthwise|memory]]`; results themselves are checked by tests/c/kernels. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -111,12 +111,12 @@ static void print_depthwise(const struct layer *l, double flops, double bytes, d
 }
 
 static void print_layer(const struct layer *l, double flops, double model, double (*times)[RUNS]) {
-    double pass[3];
-    for (int i = 0; i < 3; i++)
+    double pass[4];
+    for (int i = 0; i < 4; i++)
         pass[i] = median(times[i + 1]);
-    printf("%-22s %8.1f %8.1f %8.1f  %8.2f %8.2f %8.2f %8.2f %8.2f\n", l->name, flops / pass[0] / 1e9,
-           flops / pass[1] / 1e9, flops / pass[2] / 1e9, 1e3 * pass[0], 1e3 * pass[1], 1e3 * pass[2],
-           1e3 * median(times[0]), model);
+    printf("%-22s %8.1f %8.1f %8.1f %8.1f  %8.2f %8.2f %8.2f %8.2f %8.2f %8.2f\n", l->name,
+           flops / pass[0] / 1e9, flops / pass[1] / 1e9, flops / pass[2] / 1e9, 2 * flops / pass[3] / 1e9,
+           1e3 * pass[0], 1e3 * pass[1], 1e3 * pass[2], 1e3 * pass[3], 1e3 * median(times[0]), model);
 }
 
 static void time_layer(const struct layer *l, int n) {
@@ -130,7 +130,7 @@ static void time_layer(const struct layer *l, int n) {
     float *gw = filled(weights), *packed = filled(gr_convolution_packed(l->kernel, &v));
     float *scratch = filled(gr_convolution_scratch(l->kernel, &v, n, true) / sizeof(float));
     struct gr_epilogue epilogue = {NULL, NULL, GR_RELU, 0, NULL};
-    double times[4][RUNS], flops = 2.0 * (double)outputs * (l->c / v.groups) * l->extent * l->extent;
+    double times[5][RUNS], flops = 2.0 * (double)outputs * (l->c / v.groups) * l->extent * l->extent;
 
     for (int run = -1; run < RUNS; run++) { /* the first one warms up */
         int at = run < 0 ? 0 : run;
@@ -142,10 +142,13 @@ static void time_layer(const struct layer *l, int n) {
         gr_convolution_backward(l->kernel, &v, n, x, NULL, y, packed, gx, false, NULL, NULL, scratch);
         double data = now();
         gr_convolution_backward(l->kernel, &v, n, x, NULL, y, packed, NULL, false, gw, NULL, scratch);
+        double weight = now();
+        gr_convolution_backward(l->kernel, &v, n, x, NULL, y, packed, gx, false, gw, NULL, scratch);
         times[0][at] = packing - start;
         times[1][at] = forward - packing;
         times[2][at] = data - forward;
-        times[3][at] = now() - data;
+        times[3][at] = weight - data;
+        times[4][at] = now() - weight;
     }
     if (l->kernel == GR_CONV_DEPTHWISE)
         print_depthwise(l, flops, 4.0 * (double)(inputs + outputs), times);
@@ -303,8 +306,8 @@ static void time_streams(int n, int size, int c) {
 
 static void time_convolutions(int n) {
     printf("\n%-22s %26s  %26s\n", "", "GFLOP/s", "ms");
-    printf("%-22s %8s %8s %8s  %8s %8s %8s %8s %8s\n", "", "forward", "data", "weights", "forward", "data",
-           "weights", "packing", "model");
+    printf("%-22s %8s %8s %8s %8s  %8s %8s %8s %8s %8s %8s\n", "", "forward", "data", "weights", "both",
+           "forward", "data", "weights", "both", "packing", "model");
     for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
         time_layer(&layers[i], n);
 }
