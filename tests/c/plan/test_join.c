@@ -1,11 +1,4 @@
 /* Inverted residual blocks that run as one step: where they do, where they must not, and what they give. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,14 +6,13 @@
 #include "base/random.h"
 #include "base/status.h"
 #include "base/threads.h"
+#include "plan/networks.h"
 #include "plan/plan.h"
 
 enum { BATCH = 3, SIZE = 57, MOST = BATCH * 40 * 15 * 15 };
 
 /* a: no expansion; b: stride 2; c: with a residual; d: 5x5 and stride 2. */
-static const struct {
-    const char *name, *kind, *options, *inputs[2];
-} rows[] = {
+static const struct row rows[] = {
     {"stem", "conv2d", "{\"out\":20,\"kernel\":3,\"padding\":1,\"bias\":false}", {"input"}},
     {"stem.bn", "batch_norm", NULL, {"stem"}},
     {"stem.act", "relu6", NULL, {"stem.bn"}},
@@ -63,22 +55,8 @@ static const struct {
 
 static struct gr_network *make_network(void) {
     static const char *const stages[] = {"stem", "a", "b", "c", "d"};
-    struct gr_network *net = NULL;
-    struct gr_layer *layer = NULL;
-    if (gr_network_create(&net, "blocks", (struct gr_shape){3, SIZE, SIZE, false}, NULL, 7))
-        fail_msg("%s", gr_error()->message);
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct gr_layer *inputs[2];
-        int count = 0;
-        for (; count < 2 && rows[i].inputs[count]; count++)
-            inputs[count] = gr_network_layer(net, rows[i].inputs[count]);
-        cJSON *options = rows[i].options ? cJSON_Parse(rows[i].options) : NULL;
-        if (gr_network_add(net, rows[i].name, rows[i].kind, options, inputs, count, &layer))
-            fail_msg("%s", gr_error()->message);
-        cJSON_Delete(options);
-    }
-    if (gr_network_finish(net, layer, "fc", stages, 5))
-        fail_msg("%s", gr_error()->message);
+    struct gr_network *net =
+        network_of("blocks", SIZE, rows, sizeof rows / sizeof *rows, stages, sizeof stages / sizeof *stages);
     struct gr_random random = gr_random(3, GR_RANDOM_TENSOR, 0, 0, 0);
     for (int i = 0; i < net->layer_count; i++)
         for (int p = 0; p < net->layers[i]->param_count; p++) {
@@ -103,24 +81,13 @@ static struct gr_plan *compile(struct gr_network *net, struct gr_plan_request re
 }
 
 static void forward(struct gr_plan *plan, int n) {
-    struct gr_random random = gr_random(5, GR_RANDOM_TENSOR, 1, 0, 0);
-    for (int i = 0; i < n * 3 * SIZE * SIZE; i++)
-        gr_plan_input(plan)[i] = gr_random_normal(&random);
+    fill(gr_plan_input(plan), (int64_t)n * 3 * SIZE * SIZE, 1);
     if (gr_plan_forward(plan, n, NULL))
         fail_msg("%s", gr_error()->message);
 }
 
 static int64_t outputs_of(const struct gr_plan *plan, int n) {
     return n * gr_shape_size(gr_plan_output_shape(plan, 0));
-}
-
-static double distance(const float *a, const float *b, int64_t count) {
-    double difference = 0, norm = 0;
-    for (int64_t i = 0; i < count; i++) {
-        difference += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
-        norm += (double)b[i] * b[i];
-    }
-    return sqrt(difference / (norm + 1e-30));
 }
 
 static const char block_kernel[] = "inverted residual";

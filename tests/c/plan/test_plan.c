@@ -1,12 +1,5 @@
 /* The plan against its own reference path (no folding, no fusing), over what can be frozen, and what it
  * promises about memory, capacity and staleness. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,14 +7,13 @@
 #include "base/random.h"
 #include "base/status.h"
 #include "base/threads.h"
+#include "plan/networks.h"
 #include "plan/plan.h"
 
 enum { BATCH = 4, SIZE = 12, CLASSES = 5 };
 
 /* Two residual blocks, a concatenation, a dropout and a linear classifier: every shape of fusion. */
-static const struct {
-    const char *name, *kind, *options, *inputs[2];
-} rows[] = {
+static const struct row rows[] = {
     {"conv1", "conv2d", "{\"out\":8,\"kernel\":3,\"padding\":1,\"bias\":false}", {"input"}},
     {"bn1", "batch_norm", NULL, {"conv1"}},
     {"relu1", "relu", NULL, {"bn1"}},
@@ -47,22 +39,8 @@ static const struct {
 
 static struct gr_network *make_network(void) {
     static const char *const stages[] = {"conv1", "a", "b"};
-    struct gr_network *net = NULL;
-    struct gr_layer *layer = NULL;
-    if (gr_network_create(&net, "small", (struct gr_shape){3, SIZE, SIZE, false}, NULL, 7))
-        fail_msg("%s", gr_error()->message);
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct gr_layer *inputs[2];
-        int count = 0;
-        for (; count < 2 && rows[i].inputs[count]; count++)
-            inputs[count] = gr_network_layer(net, rows[i].inputs[count]);
-        cJSON *options = rows[i].options ? cJSON_Parse(rows[i].options) : NULL;
-        if (gr_network_add(net, rows[i].name, rows[i].kind, options, inputs, count, &layer))
-            fail_msg("%s", gr_error()->message);
-        cJSON_Delete(options);
-    }
-    if (gr_network_finish(net, layer, "fc", stages, 3))
-        fail_msg("%s", gr_error()->message);
+    struct gr_network *net =
+        network_of("small", SIZE, rows, sizeof rows / sizeof *rows, stages, sizeof stages / sizeof *stages);
     struct gr_random random = gr_random(3, GR_RANDOM_TENSOR, 0, 0, 0);
     for (int i = 0; i < net->layer_count; i++)
         for (int p = 0; p < net->layers[i]->param_count; p++) {
@@ -77,21 +55,6 @@ static struct gr_network *make_network(void) {
             gr_param_touch(param);
         }
     return net;
-}
-
-static void fill(float *x, int64_t count, uint64_t stream) {
-    struct gr_random random = gr_random(5, GR_RANDOM_TENSOR, stream, 0, 0);
-    for (int64_t i = 0; i < count; i++)
-        x[i] = gr_random_normal(&random);
-}
-
-static double distance(const float *a, const float *b, int64_t count) {
-    double difference = 0, norm = 0;
-    for (int64_t i = 0; i < count; i++) {
-        difference += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
-        norm += (double)b[i] * b[i];
-    }
-    return sqrt(difference / (norm + 1e-30));
 }
 
 static struct gr_plan *compile(struct gr_network *net, struct gr_plan_request request) {

@@ -1,12 +1,5 @@
 /* Activations that wait for the backward pass as bfloat16: the gradients against those of the plan without
  * fusion and stash, memory, repeatability, and what stays as it is. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,15 +8,14 @@
 #include "base/random.h"
 #include "base/status.h"
 #include "base/threads.h"
+#include "plan/networks.h"
 #include "plan/plan.h"
 
 enum { BATCH = 8, SIZE = 32, CLASSES = 5, PHOTO = 3 * SIZE * SIZE };
 
 /* Norms that are dressed by convolutions, that add, that a pool reads; a layer that works in place on what is
  * kept (silu, the last reader of its input); a concatenation, a dropout, an addition of its own. */
-static const struct {
-    const char *name, *kind, *options, *inputs[2];
-} rows[] = {
+static const struct row rows[] = {
     {"conv1", "conv2d", "{\"out\":16,\"kernel\":3,\"padding\":1,\"bias\":false}", {"input"}},
     {"bn1", "batch_norm", NULL, {"conv1"}},
     {"relu1", "relu", NULL, {"bn1"}},
@@ -51,38 +43,9 @@ static const struct {
 
 static struct gr_network *make_network(void) {
     static const char *const stages[] = {"pool1", "a", "b", "c"};
-    struct gr_network *net = NULL;
-    struct gr_layer *layer = NULL;
-    if (gr_network_create(&net, "branched", (struct gr_shape){3, SIZE, SIZE, false}, NULL, 7))
-        fail_msg("%s", gr_error()->message);
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct gr_layer *inputs[2];
-        int count = 0;
-        for (; count < 2 && rows[i].inputs[count]; count++)
-            inputs[count] = gr_network_layer(net, rows[i].inputs[count]);
-        cJSON *options = rows[i].options ? cJSON_Parse(rows[i].options) : NULL;
-        if (gr_network_add(net, rows[i].name, rows[i].kind, options, inputs, count, &layer))
-            fail_msg("%s", gr_error()->message);
-        cJSON_Delete(options);
-    }
-    if (gr_network_finish(net, layer, "fc", stages, 4))
-        fail_msg("%s", gr_error()->message);
+    struct gr_network *net = network_of("branched", SIZE, rows, sizeof rows / sizeof *rows, stages,
+                                        sizeof stages / sizeof *stages);
     return net;
-}
-
-static void fill(float *x, int64_t count, uint64_t stream) {
-    struct gr_random random = gr_random(5, GR_RANDOM_TENSOR, stream, 0, 0);
-    for (int64_t i = 0; i < count; i++)
-        x[i] = gr_random_normal(&random);
-}
-
-static double distance(const float *a, const float *b, int64_t count) {
-    double difference = 0, norm = 0;
-    for (int64_t i = 0; i < count; i++) {
-        difference += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
-        norm += (double)b[i] * b[i];
-    }
-    return sqrt(difference / (norm + 1e-30));
 }
 
 static struct gr_plan *compile(struct gr_network *net, struct gr_plan_request request) {
