@@ -74,14 +74,26 @@ static void choose(struct gr_network *net, const char *frozen, const char *thawe
         fail_msg("%s", gr_error()->message);
 }
 
+/* A gradient with stash, of the plan without fusion, and of the same plan without stash. Between the last two
+ * a value that lies at the corner of an activation, or two at the top of a window, may fall to either side,
+ * so only the distance from the plan of the same rounding is small. */
+static void compare_one(const char *frozen, const char *name, int64_t size, const float *const *gradient) {
+    double rounding = distance(gradient[0], gradient[2], size),
+           off = distance(gradient[0], gradient[1], size);
+    if (!(rounding < 5e-3) || !(off < 3e-2))
+        fail_msg("frozen %s: the gradient of %s is off by %g, and by %g from the reference",
+                 frozen ? frozen : "-", name, rounding, off);
+}
+
 /* Gradients of a step with stash against those of the reference, for n of the capacity's photos. The logits
  * are the same as without stash, to the bit: the forward pass reads no rounded number. */
 static void compare(const char *frozen, const char *thawed, int n, int stashes) {
-    const struct gr_plan_request requests[] = {
-        {.stash = GR_STASH_BF16, .input_gradient = true}, {.reference = true, .input_gradient = true}, {0}};
+    const struct gr_plan_request requests[] = {{.stash = GR_STASH_BF16, .input_gradient = true},
+                                               {.reference = true, .input_gradient = true},
+                                               {.input_gradient = true}};
     struct gr_network *nets[3];
     struct gr_plan *plans[3];
-    struct gr_param *const *params[2];
+    struct gr_param *const *params[3];
     struct gr_layer *const *layers;
     int kept;
     for (int i = 0; i < 3; i++) {
@@ -98,23 +110,22 @@ static void compare(const char *frozen, const char *thawed, int n, int stashes) 
                         (size_t)(n * CLASSES) * sizeof(float));
     int count = gr_plan_trained(plans[0], &params[0], &layers);
     assert_int_equal(count, gr_plan_trained(plans[1], &params[1], &layers));
+    assert_int_equal(count, gr_plan_trained(plans[2], &params[2], &layers));
     for (int p = 0; p < count; p++) {
         int64_t size = gr_tensor_count(&params[0][p]->tensor);
-        const float *a = gr_plan_gradient(plans[0], params[0][p]);
-        const float *b = gr_plan_gradient(plans[1], params[1][p]);
-        double norm = 0, off = distance(a, b, size);
+        const float *gradient[3];
+        double norm = 0;
+        for (int i = 0; i < 3; i++)
+            gradient[i] = gr_plan_gradient(plans[i], params[i][p]);
         for (int64_t i = 0; i < size; i++)
-            norm += fabs((double)b[i]);
-        if (getenv("GRAFT_TEST_VERBOSE"))
-            print_message("%s: %g\n", params[0][p]->name, off);
-        if (norm / (double)size > 1e-5 && !(off < 1e-2))
-            fail_msg("frozen %s: gradient of %s is off by %g", frozen ? frozen : "-", params[0][p]->name,
-                     off);
+            norm += fabs((double)gradient[1][i]);
+        if (norm / (double)size > 1e-5)
+            compare_one(frozen, params[0][p]->name, size, gradient);
     }
-    double off =
-        distance(gr_plan_input_gradient(plans[0]), gr_plan_input_gradient(plans[1]), (int64_t)n * PHOTO);
-    if (!(off < 1e-2))
-        fail_msg("frozen %s: the input gradient is off by %g", frozen ? frozen : "-", off);
+    const float *gradient[3];
+    for (int i = 0; i < 3; i++)
+        gradient[i] = gr_plan_input_gradient(plans[i]);
+    compare_one(frozen, "the input", (int64_t)n * PHOTO, gradient);
     for (int i = 0; i < 3; i++) {
         gr_plan_free(plans[i]);
         gr_network_free(nets[i]);
