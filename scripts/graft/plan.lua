@@ -337,6 +337,7 @@ local function memory_line(document)
    return format.bytes(document.planned_memory)
       .. " at the most: weights, optimizer, activations, gradients, batches and what is kept"
       .. (decoded > 0 and (", %s of it for decoded photos"):format(format.bytes(decoded)) or "")
+      .. "; decoding large photos comes on top"
 end
 
 local function time_line(job, document, timed)

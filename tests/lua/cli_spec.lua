@@ -391,11 +391,13 @@ end)
 describe("graft eval", function()
   it("prints accuracy, a table of classes and who is taken for whom", function()
     local text = helpers.done({ "eval", model, photos }).out
+    assert.contains("6 of 30; --set all tests every one", text)
     for _, word in ipairs { "accuracy", "precision", "recall", "bowls", "mugs", "plates", "is \\ said" } do
       assert.contains(word, text)
     end
   end)
   it("has its keys as JSON, and they add up", function()
+    assert.equal(30, helpers.json({ "eval", model, photos, "--set", "all" }).photos)
     local e = helpers.json { "eval", model, photos, "--set", "train" }
     helpers.has_keys(e, { "accuracy", "top5", "loss", "classes", "confusion", "heads" }, "eval --json")
     assert.equal(3, #e.classes)
@@ -420,6 +422,7 @@ describe("graft eval", function()
     local e = helpers.json { "eval", model, split }
     assert.equal("test", e.set)
     assert.equal(15, e.photos)
+    helpers.refused({ "eval", model, split, "--set", "all" }, 2, "has sets of its own")
     assert.equal(12, helpers.json({ "eval", model, split, "--set", "val" }).photos)
   end)
   it("matches classes by name, whatever their order", function()

@@ -42,18 +42,24 @@ local function pick(d, wanted)
 end
 
 command.options = {
-   set = { type = "choice", choices = { "train", "val", "test" }, help = "which photos (default: test, else val)" },
+   set = { type = "choice", choices = { "train", "val", "test", "all" }, help = "which photos (default: test, else val); all: of a folder without "
+      .. "train/ and val/, every photo" },
    batch_size = { type = "integer", min = 1, help = "photos at a time" },
 }
 
 function command.main(args)
    local given, rest = options.read(args, command.options, "graft eval")
    if #rest ~= 2 then
-      options.usage("graft eval needs a model and data: graft eval MODEL DATA [--set train|val|test]")
+      options.usage("graft eval needs a model and data: graft eval MODEL DATA [--set train|val|test|all]")
    end
    local net = network.load(rest[1])
-   local d = require("graft.fit").match_classes(net, command.open_data(rest[2]), "graft eval")
-   local set, name = pick(d, given.set)
+   local whole = given.set == "all"
+   local d = require("graft.fit").match_classes(net, command.open_data(rest[2], whole and { val = 0 } or nil), "graft eval")
+   if whole and (#d.val > 0 or #d.test > 0) then
+      options.usage(("--set all: %s has sets of its own; name one of them"):format(rest[2]))
+   end
+   local set, name = pick(d, not whole and given.set or nil)
+   name = whole and "all" or name
    if #set == 0 then
       core.error("data", ("%s: the %s set is empty"):format(rest[2], name))
    end
@@ -75,6 +81,10 @@ function command.main(args)
    local right = math.floor(result.accuracy * #set + 0.5)
    local low, high = format.interval(right, #set)
    print(("%s of %s, %s\n"):format(name, rest[2], format.plural(#set, "photo")))
+   if name == "val" and not core.stat(rest[2] .. "/val") and core.stat(rest[2]).kind == "folder" then
+      print(("These are the photos that a training on this folder holds out, %d of %d; --set all tests every one.\n"):format(
+         #set, #d.train + #set))
+   end
    print(("accuracy  %.3f (%d of %d; 95 %% interval %.2f-%.2f)%s   loss %.3f\n"):format(result.accuracy, right, #set, low,
       high, result.top5 and #net.classes > 5 and ("   top-5 %.3f"):format(result.top5) or "", result.loss))
    print(report.classes(result))
