@@ -15,7 +15,7 @@ local context = {
    weights = {}, -- files that graft.load has read: {file=, sha256=}
    data = nil, -- data sets that were opened
    reports = setmetatable({}, { __mode = "k" }), -- network -> what its weights file left missing or unused
-   runs = {}, -- what fits gave, in order: {run=, document = JSON, digest=}; a recipe can change `run` afterwards
+   runs = {}, -- what fits gave, in order: {run=, document = JSON, digest=, seconds=, peak_memory=}; a recipe can change `run`
    modes = {}, -- of each fit, for the lock: {fit=, exact=, stash=, prefix=, name=, epochs=, digest=}
    locked = nil, -- the lock that --locked named
    listed = setmetatable({}, { __mode = "k" }), -- data set -> run folder that has the digests of its photos

@@ -406,6 +406,15 @@ local function check_frozen(job, state)
    return after, tensors
 end
 
+-- What this fit and those before it in the recipe took; nil for the first one.
+local function together(seconds, peak_memory)
+   local all = { fits = #context.runs + 1, seconds = seconds, peak_memory = peak_memory }
+   for _, done in ipairs(context.runs) do
+      all.seconds, all.peak_memory = all.seconds + done.seconds, math.max(all.peak_memory, done.peak_memory)
+   end
+   return context.mode == "run" and all.fits > 1 and all or nil
+end
+
 local function make_run(job, state, folder, files)
    local kept = (job.options.keep == "best" and state.best) and "best" or "last"
    if kept == "best" then
@@ -436,7 +445,7 @@ local function make_run(job, state, folder, files)
       prefix = job.options.prefix, float32 = validate_in_float32(job, state), heads = heads,
       evaluation = evaluation, skipped = skipped, monitor = job.options.monitor,
       frozen_digest_before = state.frozen_before, frozen_digest_after = after, frozen_tensors = tensors,
-      digest = (job.handle:digest()), peak_memory = core.memory().peak,
+      digest = (job.handle:digest()), peak_memory = core.memory().peak, together = together(state.seconds, core.memory().peak),
       process_memory = process.peak(), seed = core.seed(), threads = core.threads(),
       state = {},
    }
@@ -590,7 +599,8 @@ function fit.fit(net, d, options)
       core.hold_interrupt() -- what is left is quick; a second Ctrl-C ends the program at once
    end
    local result = make_run(job, state, folder, files)
-   context.runs[#context.runs + 1] = { run = result, document = core.json(run.json(result)), digest = result.digest }
+   context.runs[#context.runs + 1] = { run = result, document = core.json(run.json(result)), digest = result.digest,
+      seconds = result.seconds, peak_memory = result.peak_memory }
    core.write(folder .. "/report.txt", run.text(result) .. "\n")
    run_folder.made(folder, job.options.name, state.epoch, result.digest, not interrupted)
    if interrupted and not at_prompt() then

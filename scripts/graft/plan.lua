@@ -404,11 +404,24 @@ local function in_width(text)
    return width and show.fold(text, width) or text
 end
 
+local trained_in = setmetatable({}, { __mode = "k" }) -- network -> layer -> the phase that trained it
+
+-- What an earlier phase trained comes from there, not from a file.
+local function trace_weights(handle, rows, phase)
+   local phases = trained_in[handle] or {}
+   trained_in[handle] = phases
+   for _, row in ipairs(rows) do
+      row.source = phases[row.name] and row.source and ("phase %d"):format(phases[row.name]) or row.source
+      phases[row.name] = row.trainable and phase or phases[row.name]
+   end
+end
+
 -- What fit does while a recipe is planned.
 function plan.phase(job)
    lock.check_locked()
    local document, timed = describe(job)
    context.phases = context.phases or {}
+   trace_weights(job.handle, document.layers, #context.phases + 1)
    table.insert(context.phases, document)
    if not context.json then
       print((#context.phases > 1 and "\n" or "") .. in_width(text_of(job, document, timed, #context.phases)))

@@ -7,7 +7,8 @@ local format = require "graft.format"
 
 local run = {}
 
-local optional = { "name", "best", "last", "kept", "out", "evaluation", "monitor", "process_memory", "float32", "stashed" }
+local optional = { "name", "best", "last", "kept", "out", "evaluation", "monitor", "process_memory", "float32", "stashed",
+   "together" }
 
 -- Shares of validation photos that are right, as "0.950 ... (57 of 60; 95 % interval 0.86-0.98)".
 local function accuracy_line(self)
@@ -114,6 +115,10 @@ function run.text(self)
    add("spent", ("%s, %s%s%s"):format(format.seconds(self.seconds), format.bytes(self.peak_memory),
       self.process_memory and (" (the whole process %s)"):format(format.bytes(self.process_memory)) or "",
       saved and "; " .. saved or ""))
+   if self.together then
+      add("together", ("%s, %s in %s"):format(format.seconds(self.together.seconds),
+         format.bytes(self.together.peak_memory), format.plural(self.together.fits, "fit")))
+   end
    add("kept", kept_line(self))
    if self.out and self.stopped == "interrupt" and context.mode == "run" then
       add("next", ("the same command with --out %s --resume goes on"):format(self.out))

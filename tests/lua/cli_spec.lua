@@ -477,6 +477,21 @@ describe("graft inspect", function()
     assert.contains("fc", helpers.done({ "inspect", model, "--layers" }).out)
     assert.contains("bowls, mugs, plates", helpers.done({ "inspect", model }).out)
   end)
+  it("plans a head that an earlier phase trained as coming from there", function()
+    local phases = helpers.json({ "plan", "fine_tune", "--data", photos, "--weights", weights, "--head-epochs", "1", "--epochs",
+      "1" }).phases
+    local function source(phase)
+      local layers = phases[phase].layers
+      return layers[#layers].source
+    end
+    assert.equal("new, random", source(1))
+    assert.equal("phase 1", source(2))
+  end)
+  it("tells what several fits of a recipe took together", function()
+    local text = helpers.done({ "run", "fine_tune", "--data", photos, "--weights", weights, "--out", helpers.fresh "together",
+      "--head-epochs", "1", "--epochs", "1" }).out
+    assert.matches("\ntogether +[%d%.]+ m?s, [%d%.]+ MiB in 2 fits\n", text)
+  end)
   it("says of a lock and a run folder, in words, what the run depends on and where it stands", function()
     for _, path in ipairs { trained, trained .. "/recipe.lock" } do
       local text = helpers.done({ "inspect", path }).out
