@@ -42,8 +42,8 @@ local function pick(d, wanted)
 end
 
 command.options = {
-   set = { type = "choice", choices = { "train", "val", "test", "all" }, help = "which photos (default: test, else val); all: of a folder without "
-      .. "train/ and val/, every photo" },
+   set = { type = "choice", choices = { "train", "val", "test", "all" },
+      help = "which photos (default: test, else val); all: of a folder without train/ and val/, every photo" },
    batch_size = { type = "integer", min = 1, help = "photos at a time" },
 }
 

@@ -182,8 +182,9 @@ topic.entries = {
    { name = "run.seconds", type = "number", text = "Seconds of all its epochs.", example = "print(run.seconds > 0)  --> true" },
    { name = "run.peak_memory", type = "integer", text = "The most bytes that Graft had allocated.",
       example = "print(run.peak_memory > 0)  --> true" },
-   { name = "run.together", type = "table?", text = "In a recipe with several fits: what this one and those before it took; nil for "
-      .. "the first, and outside of recipes.", fields = { { "fits", "integer", "how many" }, { "seconds", "number", "of all" },
+   { name = "run.together", type = "table?", text = "In a recipe with several fits: what this one and those before it "
+      .. "took; nil for the first, and outside of recipes.",
+      fields = { { "fits", "integer", "how many" }, { "seconds", "number", "of all" },
       { "peak_memory", "integer", "bytes, the most of any" } }, example = "print(run.together)  --> nil" },
    { name = "run.process_memory", type = "integer?", text = "The most bytes that the process held; nil where the system does "
       .. "not say.", example = "print(run.process_memory)" },
