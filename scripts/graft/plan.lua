@@ -125,9 +125,11 @@ end
 local function decoded_bytes(job, cache)
    local handle = data.handle(job.train, "graft.plan"):dataset()
    local bytes, most, photos = handle:decoded()
-   local train, val = not cache.train or cache.views > 1, job.val and not cache.val
-   local all = (train and #job.train or 0) + (val and #job.val or 0)
-   return photos > 0 and math.min(most, math.ceil(bytes / photos * all)) or 0
+   local train = (not cache.train or cache.views > 1) and #job.train or 0
+   local val = job.val and not cache.val and #job.val or 0
+   local all = photos > 0 and math.min(most, math.ceil(bytes / photos * (train + val))) or 0
+   local share = all * train // math.max(train + val, 1)
+   return { train = share, val = all - share }
 end
 
 local function stage_of_layers(handle)
@@ -303,7 +305,7 @@ local function describe(job)
       parameters = job.handle:parameters(),
       trainable_parameters = job.handle:parameters(true),
       planned_memory = plan_memory.peak(job, cache, input, decoded),
-      decoded_photos = decoded,
+      decoded_photos = decoded.train + decoded.val,
       seconds_per_epoch = epoch,
       seconds_once = once,
       seconds = once + epoch * job.options.epochs,
@@ -337,7 +339,6 @@ local function memory_line(document)
    return format.bytes(document.planned_memory)
       .. " at the most: weights, optimizer, activations, gradients, batches and what is kept"
       .. (decoded > 0 and (", %s of it for decoded photos"):format(format.bytes(decoded)) or "")
-      .. "; decoding large photos comes on top"
 end
 
 local function time_line(job, document, timed)

@@ -34,7 +34,42 @@ local function moments(optimizer)
    return kind == "rmsprop" and 1 + momentum + (optimizer.centered and 1 or 0) or momentum
 end
 
--- Bytes of a fit's stages. `cache`: feature_cache.choose; `input`: the photos' shape.
+-- Photos that are decoded to see what that takes: the largest files, and some of all.
+local LARGEST, SPREAD = 4, 9
+
+-- Bytes that a photo takes for a moment while it is decoded and made as small as the network wants it.
+local function decoding_of(handle, file)
+   core.reset_peak()
+   local before = core.memory().live
+   local ok = pcall(core.preprocess, handle, file)
+   return ok and core.memory().peak - before or 0 -- what cannot be read is told by those who read it
+end
+
+-- Bytes that decoding photos of a set takes in all threads at the worst: one is at the largest photo, the others at usual
+-- ones.
+local function decoding(job, set)
+   local files = {}
+   for i = 1, set and #set or 0 do
+      local file = set[i].file
+      local stat = file and core.stat(file)
+      files[#files + 1] = stat and { path = file, size = stat.size, at = #files } or nil
+   end
+   local usual = {}
+   for i = 1, #files, math.max(1, #files // SPREAD) do
+      usual[#usual + 1] = decoding_of(job.handle, files[i].path)
+   end
+   table.sort(usual)
+   local most, typical = usual[#usual] or 0, usual[#usual // 2 + 1] or 0
+   table.sort(files, function(a, b)
+      return a.size > b.size or a.size == b.size and a.at < b.at
+   end)
+   for i = 1, math.min(LARGEST, #files) do
+      most = math.max(most, decoding_of(job.handle, files[i].path))
+   end
+   return most + (core.threads() - 1) * typical
+end
+
+-- Bytes of a fit's stages, without those of photos. `cache`: feature_cache.choose; `input`: the photos' shape.
 function memory.stages(job, cache, input)
    local handle, photo = job.handle, input[1] * input[2] * input[3] * FLOAT
    local cut, row = core.cut(handle, data.handle(job.data, "graft.plan"):size())
@@ -73,13 +108,23 @@ function memory.stages(job, cache, input)
    return stages
 end
 
--- The most bytes at once; `decoded`: those of photos that stay in memory. Photos that are being decoded come on top.
+-- The most bytes at once. `decoded`: of photos of a set that stay in memory: decoded.train, decoded.val.
 function memory.peak(job, cache, input, decoded)
+   local stages = memory.stages(job, cache, input)
+   local train, val = decoding(job, job.train), decoding(job, job.val)
+   local kept = decoded.train + (job.options.epochs > 1 and decoded.val or 0) -- as long as nothing was validated
+   local add = {
+      frozen = math.max(cache.train and train or 0, cache.val and val or 0),
+      training = kept + (cache.train and 0 or train),
+      calibration = train,
+      validation = decoded.train + decoded.val + (cache.val and 0 or val),
+      float32 = decoded.train + decoded.val + val,
+   }
    local most = 0
-   for _, bytes in pairs(memory.stages(job, cache, input)) do
-      most = math.max(most, bytes)
+   for stage, bytes in pairs(stages) do
+      most = math.max(most, bytes + add[stage])
    end
-   return tensor_bytes(job.handle) + (cache.where == "memory" and cache.bytes or 0) + decoded + most
+   return tensor_bytes(job.handle) + (cache.where == "memory" and cache.bytes or 0) + most
 end
 
 return memory
