@@ -1,4 +1,5 @@
 -- Memory of a fit: what the plan says is what the allocator sees, and what is not needed is not held.
+local graft = require "graft"
 local helpers = require "helpers"
 
 local photos = helpers.photos("memory", { "bowls", "mugs" }, 20)
@@ -44,6 +45,17 @@ describe("the memory of a fit", function()
       peaks[case[1]] = seen
     end)
   end
+
+  it("is planned within 5 % where one photo is much larger than the others", function()
+    local folder = helpers.photos("large", { "bowls", "mugs" }, 20)
+    graft.image.save(helpers.photo("mugs", 1, 2000), folder .. "/mugs/large.jpg")
+    local large = { recipe, "--data", folder, "--train", "head" }
+    local planned = helpers.json({ "plan", table.unpack(large) }).planned_memory
+    local seen = helpers.json({ "run", table.unpack(large) }).peak_memory
+    local small = helpers.json(words("plan", "--train", "head")).planned_memory
+    assert.is_true(planned > small + 4 * 2000 * 2000, ("planned %d, with small photos %d"):format(planned, small))
+    assert.is_true(math.abs(planned / seen - 1) < 0.05, ("planned %d, seen %d: %.3f"):format(planned, seen, planned / seen))
+  end)
 
   it("has no gradient of the whole network at once, unless they are clipped together", function()
     local whole = 11177538 * 4 -- resnet18 with two classes
