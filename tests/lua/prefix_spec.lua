@@ -2,33 +2,18 @@
 
 local graft = require "graft"
 local core = require "graft.core"
+local coloured = require "coloured"
 local helpers = require "helpers"
 
 local work = os.tmpname()
 os.remove(work)
 
 local function photos()
-   for i = 1, 45 do
-      local class = ({ "red", "green", "blue" })[i % 3 + 1]
-      local folder = ("%s/photos/%s/%s"):format(work, i <= 30 and "train" or "val", class)
-      core.make_folder(folder)
-      local image = graft.rand(3, 24, 24) * 0.3
-      image[i % 3 + 1] = image[i % 3 + 1] + 0.6
-      graft.image.save(image, ("%s/%d.png"):format(folder, i))
-   end
-   return graft.data.folder(work .. "/photos", { size = 16 })
+   return coloured.photos(work, 30, 45)
 end
 
 local function network(d)
-   core.forget()
-   graft.seed(5)
-   return graft.nn.network { name = "mini", input = { 3, 16, 16 }, classes = d.classes, head = "fc",
-      stages = { "conv1", "conv2" },
-      build = function(x)
-         x = x:conv2d("conv1", { out = 8, kernel = 3, padding = 1, bias = false }):batch_norm("bn1"):relu()
-         x = x:conv2d("conv2", { out = 8, kernel = 3, padding = 1, stride = 2 }):relu()
-         return x:global_avg_pool("pool"):linear("fc", { out = 3 })
-      end }
+   return coloured.network(d)
 end
 
 local function network_is_frozen(net)
