@@ -18,6 +18,7 @@
 
 #include "base/memory.h"
 #include "base/threads.h"
+#include "kernels/convolution.h"
 #include "kernels/kernels.h"
 
 /* `count` numbers in [-1, 1), the same for the same seed. The caller frees them with gr_free. */
@@ -90,6 +91,28 @@ static inline int every_level(int (*group)(void)) {
         }
     }
     return failed;
+}
+
+/* Padding before and after; the output size follows. */
+static inline struct gr_convolution geometry(int h, int w, int c, int k, int kernel, int stride, int dilation,
+                                             int before, int after, int groups) {
+    int reach = (kernel - 1) * dilation + 1;
+    struct gr_convolution v = {.h = h,
+                               .w = w,
+                               .c = c,
+                               .oh = (h + before + after - reach) / stride + 1,
+                               .ow = (w + before + after - reach) / stride + 1,
+                               .k = k,
+                               .kh = kernel,
+                               .kw = kernel,
+                               .sh = stride,
+                               .sw = stride,
+                               .dh = dilation,
+                               .dw = dilation,
+                               .top = before,
+                               .left = before,
+                               .groups = groups};
+    return v;
 }
 
 #endif

@@ -183,28 +183,6 @@ static void check(enum gr_convolution_kernel kernel, struct gr_convolution v, in
         gr_free(doubles[i]);
 }
 
-/* Padding before and after; the output size follows. */
-static struct gr_convolution geometry(int h, int w, int c, int k, int kernel, int stride, int dilation,
-                                      int before, int after, int groups) {
-    int reach = (kernel - 1) * dilation + 1;
-    struct gr_convolution v = {.h = h,
-                               .w = w,
-                               .c = c,
-                               .oh = (h + before + after - reach) / stride + 1,
-                               .ow = (w + before + after - reach) / stride + 1,
-                               .k = k,
-                               .kh = kernel,
-                               .kw = kernel,
-                               .sh = stride,
-                               .sw = stride,
-                               .dh = dilation,
-                               .dw = dilation,
-                               .top = before,
-                               .left = before,
-                               .groups = groups};
-    return v;
-}
-
 /* Each gradient wanted alone is the same as with the others. */
 static void check_alone(struct gr_convolution v, int n) {
     struct sizes s = sizes_of(&v, n);

@@ -122,26 +122,6 @@ static void check(struct gr_convolution v, int n, bool dressed) {
     check_kernel(GR_CONV_SEGMENT_INT8, v, n, dressed);
 }
 
-static struct gr_convolution geometry(int h, int w, int c, int k, int kernel, int stride, int dilation,
-                                      int before, int after) {
-    int reach = (kernel - 1) * dilation + 1;
-    return (struct gr_convolution){.h = h,
-                                   .w = w,
-                                   .c = c,
-                                   .oh = (h + before + after - reach) / stride + 1,
-                                   .ow = (w + before + after - reach) / stride + 1,
-                                   .k = k,
-                                   .kh = kernel,
-                                   .kw = kernel,
-                                   .sh = stride,
-                                   .sw = stride,
-                                   .dh = dilation,
-                                   .dw = dilation,
-                                   .top = before,
-                                   .left = before,
-                                   .groups = 1};
-}
-
 static void both(struct gr_convolution v, int n) {
     check(v, n, false);
     check(v, n, true);
@@ -154,8 +134,8 @@ static void products_are_those_of_rounded_operands(void **state) {
         for (int a = 0; a < 5; a++)
             for (int b = 0; b < 5; b++) {
                 int h = extents[e], w = extents[(e + b) % 5];
-                both(geometry(h, w, widths[a], widths[b], 1, 1, 1, 0, 0), 1 + (a + b) % 3);
-                both(geometry(h, w, widths[a], widths[b], 3, 1 + a % 3, 1, 1, 1), 1 + (a + b) % 2);
+                both(geometry(h, w, widths[a], widths[b], 1, 1, 1, 0, 0, 1), 1 + (a + b) % 3);
+                both(geometry(h, w, widths[a], widths[b], 3, 1 + a % 3, 1, 1, 1, 1), 1 + (a + b) % 2);
             }
 }
 
@@ -165,12 +145,12 @@ static void every_geometry(void **state) {
         for (int dilation = 1; dilation <= 3; dilation++)
             for (int kernel = 1; kernel <= 5; kernel++) {
                 int before = kernel / 2 * dilation, after = before > 0 ? before - 1 : 0;
-                both(geometry(14, 15, 5, 17, kernel, stride, dilation, after, before), 2);
-                both(geometry(15, 15, 8, 8, kernel, stride, dilation, before + 1, before), 1);
+                both(geometry(14, 15, 5, 17, kernel, stride, dilation, after, before, 1), 2);
+                both(geometry(15, 15, 8, 8, kernel, stride, dilation, before + 1, before, 1), 1);
             }
-    both(geometry(3, 3, 5, 4, 7, 1, 1, 3, 3), 2); /* kernel larger than the photo */
-    both(geometry(3, 4, 5, 4, 7, 2, 2, 6, 6), 2);
-    both(geometry(31, 33, 3, 64, 7, 2, 1, 3, 3), 2); /* the stem of ResNet */
+    both(geometry(3, 3, 5, 4, 7, 1, 1, 3, 3, 1), 2); /* kernel larger than the photo */
+    both(geometry(3, 4, 5, 4, 7, 2, 2, 6, 6, 1), 2);
+    both(geometry(31, 33, 3, 64, 7, 2, 1, 3, 3, 1), 2); /* the stem of ResNet */
     struct gr_convolution oblong = {.h = 9, .w = 15, .c = 3, .oh = 9, .ow = 5, .k = 6, .kh = 1, .kw = 5};
     oblong.sh = oblong.dh = oblong.dw = oblong.groups = 1;
     oblong.sw = 3;
@@ -180,11 +160,11 @@ static void every_geometry(void **state) {
 
 static void many_chunks_and_few(void **state) {
     (void)state;
-    both(geometry(56, 56, 64, 64, 3, 1, 1, 1, 1), 2);
-    both(geometry(14, 14, 256, 320, 1, 1, 1, 0, 0), 4);
-    both(geometry(7, 7, 512, 512, 3, 1, 1, 1, 1), 1); /* panels are cut into pieces */
-    both(geometry(14, 14, 128, 64, 1, 2, 1, 0, 0), 4);
-    both(geometry(2, 2, 24, 40, 3, 1, 1, 1, 1), 65); /* several photos a chunk, the last with fewer */
+    both(geometry(56, 56, 64, 64, 3, 1, 1, 1, 1, 1), 2);
+    both(geometry(14, 14, 256, 320, 1, 1, 1, 0, 0, 1), 4);
+    both(geometry(7, 7, 512, 512, 3, 1, 1, 1, 1, 1), 1); /* panels are cut into pieces */
+    both(geometry(14, 14, 128, 64, 1, 2, 1, 0, 0, 1), 4);
+    both(geometry(2, 2, 24, 40, 3, 1, 1, 1, 1, 1), 65); /* several photos a chunk, the last with fewer */
 }
 
 /* With one weight of 1 the output is the rounded input: to the nearest, ties to even, and what is not a
@@ -194,7 +174,7 @@ static void inputs_are_rounded_to_the_nearest(void **state) {
                                     0x7f7fffff, 0x7f800000, 0xff800000, 0x00000000, 0x80000000, 0x3fffffff,
                                     0x7fc00000, 0x42f6e979, 0x7f800001, 0x00800000, 0x4b7fffff};
     enum { COUNT = sizeof bits / sizeof *bits };
-    struct gr_convolution v = geometry(1, COUNT, 1, 1, 1, 1, 1, 0, 0);
+    struct gr_convolution v = geometry(1, COUNT, 1, 1, 1, 1, 1, 0, 0, 1);
     float x[COUNT], w = 1;
     (void)state;
     memcpy(x, bits, sizeof x);
@@ -214,7 +194,7 @@ static void inputs_are_rounded_to_the_nearest(void **state) {
 static void integers_are_cut_off_at_the_bounds(void **state) {
     const float x[] = {-5, -1, -0.999f, -0.004f, 0, 0.003f, 0.5f, 2.9f, 3, 3.1f, INFINITY, -INFINITY, NAN};
     enum { COUNT = sizeof x / sizeof *x };
-    struct gr_convolution v = geometry(1, COUNT, 1, 1, 1, 1, 1, 0, 0);
+    struct gr_convolution v = geometry(1, COUNT, 1, 1, 1, 1, 1, 0, 0, 1);
     float w = 1;
     (void)state;
     v.low = -1;
@@ -227,7 +207,7 @@ static void integers_are_cut_off_at_the_bounds(void **state) {
     assert_true(y[4] == 0 && isfinite(y[COUNT - 1]));
     gr_free(y);
 
-    struct gr_convolution two = geometry(1, 1, 2, 2, 1, 1, 1, 0, 0);
+    struct gr_convolution two = geometry(1, 1, 2, 2, 1, 1, 1, 0, 0, 1);
     float weights[] = {100, 1, 0.002f, -0.001f}, pixel[] = {0, 1};
     two.high = 1;
     y = forward(GR_CONV_SEGMENT_INT8, &two, 1, pixel, weights, NULL, NULL, 1);
@@ -241,7 +221,7 @@ static void integers_are_cut_off_at_the_bounds(void **state) {
 }
 
 static void it_says_what_it_is(void **state) {
-    struct gr_convolution grouped = geometry(8, 8, 8, 8, 3, 1, 1, 1, 1);
+    struct gr_convolution grouped = geometry(8, 8, 8, 8, 3, 1, 1, 1, 1, 1);
     enum gr_precision precision = GR_FLOAT32;
     grouped.groups = 2;
     (void)state;

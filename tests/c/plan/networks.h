@@ -10,9 +10,11 @@
 
 #include <math.h>
 
+#include "base/memory.h"
 #include "base/random.h"
 #include "base/status.h"
 #include "net/network.h"
+#include "plan/plan.h"
 
 struct row {
     const char *name, *kind, *options, *inputs[2];
@@ -54,6 +56,23 @@ static inline double distance(const float *a, const float *b, int64_t count) {
         norm += (double)b[i] * b[i];
     }
     return sqrt(difference / (norm + 1e-30));
+}
+
+/* Plans of `request` while each allocation in turn, and all after it, fail: an error, and nothing is left
+ * behind. */
+static inline void survives_failed_allocations(struct gr_network *net,
+                                               const struct gr_plan_request *request) {
+    size_t before = gr_memory().blocks;
+    int status = GR_ERROR_MEMORY;
+    for (long n = 1; status; n++) {
+        struct gr_plan *plan = NULL;
+        gr_memory_fail(n, true);
+        status = gr_plan_create(&plan, net, request);
+        gr_memory_fail(0, false);
+        assert_true(status == GR_OK || status == GR_ERROR_MEMORY);
+        gr_plan_free(plan);
+        assert_int_equal(gr_memory().blocks, before);
+    }
 }
 
 #endif
