@@ -50,9 +50,9 @@ end
 local function decoding(job, set)
    local files = {}
    for i = 1, set and #set or 0 do
-      local file = set[i].file
-      local stat = file and core.stat(file)
-      files[#files + 1] = stat and { path = file, size = stat.size, at = #files } or nil
+      local file = set[i].file -- pictures that lie in one file (IDX) have names that are no paths, and are not decoded
+      local known, stat = pcall(core.stat, file)
+      files[#files + 1] = known and stat and { path = file, size = stat.size, at = #files } or nil
    end
    local usual = {}
    for i = 1, #files, math.max(1, #files // SPREAD) do
