@@ -159,6 +159,13 @@ if [ -f $registry ]; then
     sort -u "$work/listed" | comm -13 "$work/kinds" - | sed "s|.*|$registry:1: & is listed but does not exist|" >>"$work/found"
 fi
 
+# ---- the top of the tree ----
+
+# Nothing lies about there that is not listed in the README's map of the tree.
+git ls-files 2>/dev/null | sed 's|/.*||' | sort -u |
+    grep -vxE '\.ci|\.clang-format|\.gitignore|\.luacheckrc|LICENSE|Makefile|README\.md|bindings|models|runtime|scripts|tests' |
+    sed 's|$|:1: has no place at the top of the tree|' >>"$work/found"
+
 # ---- words ----
 
 # Promises instead of work, and paths of one machine.

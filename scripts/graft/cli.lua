@@ -28,7 +28,8 @@ local commands = { -- name, arguments, what it does
 }
 cli.commands = commands -- the reference must explain each of them
 local later = { -- part of Graft, but not of this version
-   probe = true, export = true,
+   probe = true,
+   export = true,
 }
 
 function cli.usage()

@@ -97,7 +97,13 @@ function graft.config(options)
 end
 
 -- What comes later: named, so that a recipe that asks for it hears so.
-for _, name in ipairs { "probe", "advise", "study", "lr_find" } do
+local later = {
+   "probe",
+   "advise",
+   "study",
+   "lr_find",
+}
+for _, name in ipairs(later) do
    graft[name] = function()
       core.error("name", ("graft.%s is not in this version of Graft (%s)"):format(name, core.version))
    end

@@ -100,7 +100,13 @@ topic.entries = {
       example = 'local ok, err = pcall(net.freeze, net, "boby")\nprint(err.where)' },
 }
 
-for _, name in ipairs { "probe", "advise", "study", "lr_find" } do
+local later = {
+   "probe",
+   "advise",
+   "study",
+   "lr_find",
+}
+for _, name in ipairs(later) do
    table.insert(topic.entries, { name = "graft." .. name, arguments = {}, text = "Raises: it is not in this version of Graft.",
       errors = { { "name", "always", ("graft.%s()"):format(name) } } })
 end
