@@ -54,6 +54,19 @@ void **graft_hold(lua_State *L, graft_release *release) {
     return &holder->pointer;
 }
 
+static void release_text(void *text) {
+    gr_text_free(text);
+    gr_free(text);
+}
+
+struct gr_text *graft_hold_text(lua_State *L) {
+    void **held = graft_hold(L, release_text);
+    *held = gr_calloc(1, sizeof(struct gr_text));
+    if (!*held)
+        graft_raise(L);
+    return *held;
+}
+
 /* ---- options ---- */
 
 static size_t length_of(const char *const *known) {

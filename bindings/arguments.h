@@ -6,9 +6,11 @@
 #define GRAFT_BINDINGS_ARGUMENTS_H
 
 #include <lua.h>
+
 #include <lauxlib.h>
 #include <stdbool.h>
 
+#include "base/text.h"
 #include "net/network.h"
 #include "plan/plan.h"
 
@@ -20,6 +22,8 @@ typedef void graft_release(void *pointer);
 void **graft_hold(lua_State *L, graft_release *release);
 /* Releases what the slot holds, now. */
 void graft_drop(void **slot);
+/* Pushes a holder of an empty text and returns the text, which the collector releases. */
+struct gr_text *graft_hold_text(lua_State *L);
 
 /* The table at `index` (nil or none: no options) has only keys of `known` (NULL-terminated). */
 void graft_known(lua_State *L, int index, const char *who, const char *const *known);

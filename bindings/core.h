@@ -72,6 +72,7 @@
  * core.array(t) -> t                  marks a table as an array even when it is empty
  * core.digest(text) -> hex; core.digest_file(path) -> hex
  * core.embedded(name) -> text|nil     "recipes/head_only.lua" (or from GRAFT_LUA_PATH); core.embedded_names() -> list
+ * core.base64(bytes) -> text           RFC 4648, with padding
  * core.stat(path) -> {kind="file"|"folder"|"other", size=, modified=}|nil
  * core.list(path) -> list             names in a folder, sorted by bytes, hidden ones left out
  * core.make_folder(path)              with its parents; core.remove(path); core.rename(from, to)
@@ -142,6 +143,8 @@
  * core.image_load(path) -> T [3,H,W] of 0..1, EXIF orientation applied
  * core.image_save(T, path [, quality])    .png or .jpg
  * core.image_resize(T|path, height, width [, "bilinear"|"bicubic"]) -> T
+ * core.image_encode(T|path, "jpeg"|"png" [, side [, quality=80]]) -> bytes, width, height     as in a file; the longer side
+ *                                     has at most `side` pixels
  * core.image_blocks(T|path, columns, lines, palette) -> text     for a terminal: half blocks ("24bit", "256"), or characters
  *                                     without colour ("dark", "light": the terminal's background)
  * core.image_maps(T [C,H,W], count, across, tile_w, tile_h, low, high, palette) -> text     the first maps as a grid of grey

@@ -83,6 +83,16 @@ static int core_digest(lua_State *L) {
     return 1;
 }
 
+static int core_base64(lua_State *L) {
+    size_t length = 0;
+    const char *bytes = graft_bytes(L, 1, "core.base64", "the bytes", &length);
+    struct gr_text *text = graft_hold_text(L);
+    gr_text_base64(text, bytes, length);
+    graft_check(L, gr_text_status(text));
+    lua_pushlstring(L, text->bytes, text->length);
+    return 1;
+}
+
 static int core_digest_file(lua_State *L) {
     char hex[65];
     graft_check(L, gr_digest_file(path_argument(L, 1, "core.digest_file"), hex));
@@ -251,6 +261,7 @@ void graft_open_files(lua_State *L) {
         {"json", core_json},
         {"parse_json", core_parse_json},
         {"array", graft_core_array},
+        {"base64", core_base64},
         {"digest", core_digest},
         {"digest_file", core_digest_file},
         {"embedded", core_embedded},

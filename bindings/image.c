@@ -105,6 +105,33 @@ static int core_image_resize(lua_State *L) {
     return push_planes(L, out, "graft.image.resize");
 }
 
+/* core.image_encode(T|path, "jpeg"|"png" [, side [, quality]]) -> bytes, width, height: as in a file; `side`
+ * is what the longer side has at most */
+static int core_image_encode(lua_State *L) {
+    static const char who[] = "core.image_encode";
+    static const char *const names[] = {"jpeg", "png", NULL};
+    int format = graft_choice(L, 2, who, "the format", names, -1);
+    lua_Integer side = graft_optional_integer(L, 3, who, "the side", GR_IMAGE_MAX_SIDE);
+    lua_Integer quality = graft_optional_integer(L, 4, who, "the quality", 80);
+    if (side < 1 || side > GR_IMAGE_MAX_SIDE || quality < 1 || quality > 100)
+        return graft_fail(L, GR_ERROR_OPTION, "%s: the side must be 1 to %d and the quality 1 to 100", who,
+                          GR_IMAGE_MAX_SIDE);
+    const struct gr_image *image = check_image(L, 1, who);
+    int w = image->w, h = image->h;
+    if (w > side || h > side) {
+        struct gr_image *small = new_image(L);
+        gr_resize_fit(image->w, image->h, (int)side, &w, &h);
+        graft_check(L, gr_resize(small, image, w, h, GR_BILINEAR, NULL, NULL));
+        image = small;
+    }
+    struct gr_text *text = graft_hold_text(L);
+    graft_check(L, gr_image_encode(image, format ? GR_IMAGE_PNG : GR_IMAGE_JPEG, (int)quality, text));
+    lua_pushlstring(L, text->bytes, text->length);
+    lua_pushinteger(L, w);
+    lua_pushinteger(L, h);
+    return 3;
+}
+
 static void release_bytes(void *bytes) {
     gr_free(bytes);
 }
@@ -154,20 +181,6 @@ static int core_preprocess(lua_State *L) {
 
 /* ---- in a terminal ---- */
 
-static void release_text(void *text) {
-    gr_text_free(text);
-    gr_free(text);
-}
-
-/* A text that is released when something raises. */
-static struct gr_text *hold_text(lua_State *L) {
-    void **held = graft_hold(L, release_text);
-    *held = gr_calloc(1, sizeof(struct gr_text));
-    if (!*held)
-        graft_raise(L);
-    return *held;
-}
-
 static enum gr_palette check_palette(lua_State *L, int argument) {
     static const char *const names[] = {"24bit", "256", "dark", "light", NULL};
     return (enum gr_palette)graft_choice(L, argument, "graft.image.show", "the palette", names, -1);
@@ -187,7 +200,7 @@ static int core_image_blocks(lua_State *L) {
     enum gr_palette palette = check_palette(L, 4);
     const struct gr_image *image = check_image(L, 1, "graft.image.show");
     struct gr_image *small = new_image(L);
-    struct gr_text *text = hold_text(L);
+    struct gr_text *text = graft_hold_text(L);
     gr_blocks_fit(image->w, image->h, columns, lines, &w, &h);
     graft_check(L, gr_resize(small, image, w, h, GR_BILINEAR, NULL, NULL));
     graft_check(L, gr_blocks(text, small, palette));
@@ -209,7 +222,7 @@ static int core_image_maps(lua_State *L) {
         return graft_fail(L, GR_ERROR_SHAPE, "%s: expected at least %d maps [C,H,W]", NAME, count);
     struct gr_tensor *packed = graft_new_tensor(L);
     struct gr_image *grid = new_image(L);
-    struct gr_text *text = hold_text(L);
+    struct gr_text *text = graft_hold_text(L);
     graft_check(L, gr_tensor_pack(packed, maps));
     graft_check(L, gr_blocks_maps(grid, gr_tensor_floats(packed), count, (int)maps->shape[1],
                                   (int)maps->shape[2], low, high, across, tile_w, tile_h));
@@ -220,10 +233,15 @@ static int core_image_maps(lua_State *L) {
 
 void graft_open_image(lua_State *L) {
     static const luaL_Reg functions[] = {
-        {"image_load", core_image_load},     {"image_save", core_image_save},
-        {"image_resize", core_image_resize}, {"image_size", core_image_size},
-        {"image_blocks", core_image_blocks}, {"image_maps", core_image_maps},
-        {"preprocess", core_preprocess},     {NULL, NULL},
+        {"image_load", core_image_load},
+        {"image_save", core_image_save},
+        {"image_resize", core_image_resize},
+        {"image_size", core_image_size},
+        {"image_blocks", core_image_blocks},
+        {"image_maps", core_image_maps},
+        {"image_encode", core_image_encode},
+        {"preprocess", core_preprocess},
+        {NULL, NULL},
     };
     luaL_setfuncs(L, functions, 0);
 }

@@ -4,6 +4,7 @@
 #include "base/status.h"
 
 #include <math.h>
+#include <nettle/base64.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -54,6 +55,19 @@ void gr_text_bytes(struct gr_text *text, const char *bytes, size_t length) {
     if (length)
         memcpy(text->bytes + text->length, bytes, length);
     text->length += length;
+    text->bytes[text->length] = 0;
+}
+
+void gr_text_base64(struct gr_text *text, const void *bytes, size_t length) {
+    size_t encoded = 0;
+    if (!gr_size_add(length, 2, &encoded) || !gr_size_multiply(encoded / 3, 4, &encoded)) {
+        text->failed = true;
+        return;
+    }
+    if (!reserve(text, encoded))
+        return;
+    base64_encode_raw(text->bytes + text->length, length, bytes);
+    text->length += encoded;
     text->bytes[text->length] = 0;
 }
 

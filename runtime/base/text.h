@@ -16,6 +16,8 @@ struct gr_text {
 
 void gr_text_add(struct gr_text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void gr_text_bytes(struct gr_text *text, const char *bytes, size_t length);
+/* The bytes in base64 (RFC 4648, with padding), by nettle: pictures inside a page. */
+void gr_text_base64(struct gr_text *text, const void *bytes, size_t length);
 int gr_text_status(const struct gr_text *text); /* 0, or GR_ERROR_MEMORY if a growth failed */
 void gr_text_free(struct gr_text *text);
 

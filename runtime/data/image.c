@@ -220,16 +220,23 @@ static int replace(const char *path, struct gr_text *encoded, int status) {
     return status;
 }
 
+int gr_image_encode(const struct gr_image *image, enum gr_image_format format, int quality,
+                    struct gr_text *out) {
+    if (format == GR_IMAGE_PNG)
+        return gr_encode_png(image, out);
+    if (quality < 1 || quality > 100)
+        return gr_fail(GR_ERROR_OPTION, "quality must be 1 to 100, not %d", quality);
+    return gr_encode_jpeg(image, quality, out);
+}
+
 int gr_image_write_png(const struct gr_image *image, const char *path) {
     struct gr_text encoded = {0};
-    return replace(path, &encoded, gr_encode_png(image, &encoded));
+    return replace(path, &encoded, gr_image_encode(image, GR_IMAGE_PNG, 0, &encoded));
 }
 
 int gr_image_write_jpeg(const struct gr_image *image, const char *path, int quality) {
     struct gr_text encoded = {0};
-    if (quality < 1 || quality > 100)
-        return gr_fail(GR_ERROR_OPTION, "quality must be 1 to 100, not %d", quality);
-    return replace(path, &encoded, gr_encode_jpeg(image, quality, &encoded));
+    return replace(path, &encoded, gr_image_encode(image, GR_IMAGE_JPEG, quality, &encoded));
 }
 
 int gr_image_write(const struct gr_image *image, const char *path) {

@@ -7,6 +7,8 @@
 #ifndef GRAFT_DATA_IMAGE_H
 #define GRAFT_DATA_IMAGE_H
 
+#include "base/text.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -72,6 +74,11 @@ int gr_image_file_at(int root, const char *path, uint8_t **bytes, size_t *size);
  * `quality` 1..100 (90 is usual). GR_ERROR_FILE names path and cause. */
 int gr_image_write_png(const struct gr_image *image, const char *path);
 int gr_image_write_jpeg(const struct gr_image *image, const char *path, int quality);
+
+/* Appends the bytes of such a file to `out`, which the caller releases by gr_text_free. `quality`: of JPEG.
+ */
+int gr_image_encode(const struct gr_image *image, enum gr_image_format format, int quality,
+                    struct gr_text *out);
 
 /* "png" or "jpg" written by the ending of the path (.png, .jpg, .jpeg); another one is GR_ERROR_OPTION. */
 int gr_image_write(const struct gr_image *image, const char *path);

@@ -220,3 +220,11 @@ int gr_resize(struct gr_image *out, const struct gr_image *source, int w, int h,
         gr_image_free(out);
     return status;
 }
+
+void gr_resize_fit(int w, int h, int side, int *fit_w, int *fit_h) {
+    double scale = (double)side / (w > h ? w : h);
+    *fit_w = (int)lrint(w * scale);
+    *fit_h = (int)lrint(h * scale);
+    *fit_w = *fit_w < 1 ? 1 : *fit_w;
+    *fit_h = *fit_h < 1 ? 1 : *fit_h;
+}

@@ -20,4 +20,8 @@ struct gr_window { /* a part of the result, in pixels */
 int gr_resize(struct gr_image *out, const struct gr_image *source, int w, int h,
               enum gr_interpolation interpolation, const struct gr_box *box, const struct gr_window *window);
 
+/* The size of w x h pixels with the longer side reduced to `side`, the ratio kept, at least one pixel a side.
+ */
+void gr_resize_fit(int w, int h, int side, int *fit_w, int *fit_h);
+
 #endif

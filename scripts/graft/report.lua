@@ -1,9 +1,10 @@
--- graft.report: what a run, or a set of results, has to say, as a text file.
+-- graft.report: what a run, a result, a probe, a study or a search for a rate has to say, as a page or as text.
 
 local core = require "graft.core"
 local strict = require "graft.strict"
 local format = require "graft.format"
 local context = require "graft.context"
+local page = require "graft.page"
 
 local report = {}
 
@@ -38,45 +39,39 @@ function report.confusion(result)
    return format.columns(rows, align, "  ")
 end
 
--- The text for a run or an evaluation.
-function report.text(subject)
+-- Subjects that have a page, by the __name of their metatable. scripts/graft/pages/NAME.lua returns a function of the subject
+-- that gives {title=, subtitle=, sections=} for graft.page, and `text` for a file of another ending.
+local subjects = { "run", "result", "probe", "study", "lr" }
+
+local function content_of(subject)
    local meta = getmetatable(subject)
-   local parts = {}
-   local evaluation = subject
-   if type(meta) == "table" and meta.__name == "graft.run" then
-      parts[#parts + 1] = tostring(subject)
-      evaluation = subject.evaluation
-   elseif type(rawget(subject, "accuracy")) ~= "number" or type(rawget(subject, "classes")) ~= "table" then
-      core.error("option", "graft.report: expected a run of graft.fit or a result of graft.evaluate")
-   else
-      parts[#parts + 1] = ("accuracy  %.3f   loss %.3f%s"):format(subject.accuracy, subject.loss,
-         subject.top5 and ("   top-5 %.3f"):format(subject.top5) or "")
+   for _, name in ipairs(subjects) do
+      if type(meta) == "table" and rawget(meta, "__name") == "graft." .. name then
+         return require("graft.pages." .. name)(subject)
+      end
    end
-   if evaluation then
-      parts[#parts + 1] = report.classes(evaluation)
-      parts[#parts + 1] = report.confusion(evaluation)
-   end
-   return table.concat(parts, "\n\n") .. "\n"
+   core.error("option", "graft.report: expected a run of graft.fit, a result of graft.evaluate, or what graft.probe, graft.study "
+      .. "or graft.lr_find gave")
 end
 
-local page = [[<!doctype html>
-<meta charset="utf-8"><title>Graft report</title>
-<style>:root { color-scheme: light dark }</style>
-<pre>%s</pre>
-]]
+-- What a subject has to say, as text.
+function report.text(subject)
+   return content_of(subject).text
+end
 
--- graft.report(run or result, path): text; the same text as a page where the name ends in .html
+-- The same as a page.
+function report.html(subject)
+   return page.html(content_of(subject))
+end
+
+-- graft.report(subject, path): a page where the name ends in .html, else its text
 function report.write(subject, path)
    strict.check(subject, "table", "graft.report")
    strict.check(path, "string", "graft.report: the path")
    if context.planning then
       return
    end
-   local text = report.text(subject)
-   if path:match("%.html?$") then
-      text = page:format((text:gsub("[&<>]", { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;" })))
-   end
-   core.write(path, text)
+   core.write(path, path:lower():find("%.html?$") and report.html(subject) or report.text(subject))
 end
 
 return report

@@ -262,8 +262,7 @@ function trainer.evaluate(net, set, options)
       progress = "function", prefix = "string" })
    given.prefix = prefix.option(given.prefix, handle, who)
    given.loss = given.loss and nn.loss_fields(given.loss, who) or nil
-   local result = trainer.result(handle, data.handle(set, who), given)
-   return strict.table(result, "a result", { "top5", "f1", "map", "heads" })
+   return trainer.result(handle, data.handle(set, who), given)
 end
 
 -- Mean of a recipe's own loss over a set. The loss may ask its batch for files or another network's input, so the
@@ -278,17 +277,22 @@ local function own_loss(handle, set, loss, batch_size)
    return count > 0 and sum / count or 0
 end
 
+local function result_text(result)
+   return (require("graft.report").text(result):gsub("\n$", ""))
+end
+
 -- core.evaluate on the bindings' network and set, with any kind of loss.
 function trainer.result(handle, set, options)
    local loss = options.loss
-   if type(loss) ~= "function" then
-      return core.evaluate(handle, set, options)
-   end
-   options.loss = nil
+   local own = type(loss) == "function"
+   options.loss = not own and loss or nil
    local result = core.evaluate(handle, set, options)
    options.loss = loss
-   result.loss = own_loss(handle, set, loss, math.min(options.batch_size or 32, math.max(1, set:count())))
-   return result
+   if own then
+      result.loss = own_loss(handle, set, loss, math.min(options.batch_size or 32, math.max(1, set:count())))
+   end
+   setmetatable(result, { __name = "graft.result", __tostring = result_text })
+   return strict.table(result, "a result", { "top5", "f1", "map", "heads" })
 end
 
 return trainer
