@@ -162,6 +162,7 @@
  *   dataset:set("train"|"val"|"test") -> set (empty when absent); dataset:close()
  *   dataset:decoded() -> bytes of decoded photos in memory, the most there may be, their number
  *   dataset:with(train set) -> dataset    the same with another train set
+ *   set:photo(file, side) -> T [3,H,W] of 0..1     the longer side at most `side` pixels; photos of IDX files too
  *   set:count() set:name() set:at(i) -> {file=, class=|classes=}; set:take(positions) -> set; set:dataset() -> dataset
  *   set:targets() -> T [N,K]; set:digest() -> hex of the names and contents of its photos
  *   dataset:sums() -> text          the digest of each photo's file, as sha256sum writes it; empty for IDX files
@@ -196,8 +197,9 @@
  *   trainer:restore(path) -> record   the same fit and seed; weights:record() gives it without a trainer
  *                                     kind "interrupt" is raised between steps, never inside
  *   trainer:calibrate(set)            with prefix "int8": notes the ranges that steps on photos need
- * core.evaluate(net, set, {batch_size=, loss=, heads=true, size=, features=, remembered=true, prefix=, progress=function(done, total)}) -> the document of
- *             `graft eval --json` with count= and right=
+ * core.evaluate(net, set, {batch_size=, loss=, heads=true, photos=false, size=, features=, remembered=true, prefix=, progress=function(done, total)}) ->
+ *             the document of `graft eval --json` with count= and right=, and with photos=true a list of {file=, class=, said=, p=,
+ *             p_said=, margin=}; several labels: {file=, class=, given=, p=, wrong=, margin=}
  * core.cut(net [, size]) -> list of layer names, bytes a photo      where the frozen part ends (empty: nothing can be kept)
  * core.features(net, list of sets, {budget=, folder=, size=, views=, augment=, seed=, remember=true, only_found=false, prefix=,
  *             progress=function(done, total)}) -> features | nil

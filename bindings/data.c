@@ -437,6 +437,24 @@ static int set_at(lua_State *L) {
 }
 
 /* set:take(list of positions) -> set */
+/* set:photo(file, side) -> T [3,H,W] of 0..1: the photo of that name, its longer side at most `side` pixels
+ */
+static int set_photo(lua_State *L) {
+    static const char who[] = "set:photo";
+    const struct gr_set *set = graft_check_set(L, 1, who)->set;
+    const char *file = graft_string(L, 2, who, "the file");
+    lua_Integer side = graft_integer(L, 3, who, "the side");
+    int64_t i = 0;
+    while (i < set->count && strcmp(set->data->samples[set->samples[i]].file, file) != 0)
+        i++;
+    if (i == set->count || side < 1 || side > GR_IMAGE_MAX_SIDE)
+        return graft_fail(L, GR_ERROR_OPTION, "%s: expected a photo of the set and a side of 1 to %d pixels",
+                          who, GR_IMAGE_MAX_SIDE);
+    struct gr_image *image = graft_new_image(L);
+    graft_check(L, gr_data_read(set->data, set->samples[i], image));
+    return graft_push_photo(L, image, (int)side, who);
+}
+
 static int set_take(lua_State *L) {
     const struct gr_set *set = graft_check_set(L, 1, "set:take")->set;
     if (!lua_istable(L, 2))
@@ -482,15 +500,9 @@ void graft_open_data(lua_State *L) {
         {"close", dataset_close},     {NULL, NULL},
     };
     static const luaL_Reg set_methods[] = {
-        {"count", set_count},
-        {"name", set_name},
-        {"dataset", set_dataset},
-        {"at", set_at},
-        {"take", set_take},
-        {"targets", set_targets},
-        {"batches", graft_set_batches},
-        {"digest", set_digest},
-        {NULL, NULL},
+        {"count", set_count},   {"name", set_name}, {"dataset", set_dataset}, {"at", set_at},
+        {"photo", set_photo},   {"take", set_take}, {"targets", set_targets}, {"batches", graft_set_batches},
+        {"digest", set_digest}, {NULL, NULL},
     };
     static const luaL_Reg functions[] = {
         {"data_folder", core_data_folder},

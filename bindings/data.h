@@ -57,4 +57,9 @@ int graft_set_batches(lua_State *L); /* set:batches{...}, loader.c */
 void graft_open_loader(lua_State *L);
 void graft_open_image(lua_State *L);
 
+/* Pushes an empty image that the collector releases. */
+struct gr_image *graft_new_image(lua_State *L);
+/* Pushes an image as a tensor [3,H,W] of 0..1, its longer side at most `side` pixels. */
+int graft_push_photo(lua_State *L, const struct gr_image *image, int side, const char *who);
+
 #endif

@@ -19,7 +19,7 @@ static int image_close(lua_State *L) {
     return 0;
 }
 
-static struct gr_image *new_image(lua_State *L) {
+struct gr_image *graft_new_image(lua_State *L) {
     struct gr_image *image = lua_newuserdatauv(L, sizeof *image, 0);
     memset(image, 0, sizeof *image);
     if (luaL_newmetatable(L, "graft.image")) {
@@ -59,7 +59,7 @@ static int make_image(struct gr_image *out, const struct gr_tensor *tensor, cons
 /* Pushes the image that is a path or a tensor at `index`. */
 static struct gr_image *check_image(lua_State *L, int index, const char *who) {
     index = lua_absindex(L, index);
-    struct gr_image *image = new_image(L);
+    struct gr_image *image = graft_new_image(L);
     if (lua_type(L, index) == LUA_TSTRING)
         graft_check(L, gr_image_read(image, lua_tostring(L, index)));
     else
@@ -100,9 +100,24 @@ static int core_image_resize(lua_State *L) {
     enum gr_interpolation interpolation =
         graft_choice(L, 4, "graft.image.resize", "the interpolation", names, 0) ? GR_BICUBIC : GR_BILINEAR;
     const struct gr_image *image = check_image(L, 1, "graft.image.resize");
-    struct gr_image *out = new_image(L);
+    struct gr_image *out = graft_new_image(L);
     graft_check(L, gr_resize(out, image, w, h, interpolation, NULL, NULL));
     return push_planes(L, out, "graft.image.resize");
+}
+
+/* The image with its longer side at most `side` pixels: itself, or another one that is pushed. */
+static const struct gr_image *reduced(lua_State *L, const struct gr_image *image, int side) {
+    int w, h;
+    if (image->w <= side && image->h <= side)
+        return image;
+    struct gr_image *small = graft_new_image(L);
+    gr_resize_fit(image->w, image->h, side, &w, &h);
+    graft_check(L, gr_resize(small, image, w, h, GR_BILINEAR, NULL, NULL));
+    return small;
+}
+
+int graft_push_photo(lua_State *L, const struct gr_image *image, int side, const char *who) {
+    return push_planes(L, reduced(L, image, side), who);
 }
 
 /* core.image_encode(T|path, "jpeg"|"png" [, side [, quality]]) -> bytes, width, height: as in a file; `side`
@@ -117,18 +132,12 @@ static int core_image_encode(lua_State *L) {
         return graft_fail(L, GR_ERROR_OPTION, "%s: the side must be 1 to %d and the quality 1 to 100", who,
                           GR_IMAGE_MAX_SIDE);
     const struct gr_image *image = check_image(L, 1, who);
-    int w = image->w, h = image->h;
-    if (w > side || h > side) {
-        struct gr_image *small = new_image(L);
-        gr_resize_fit(image->w, image->h, (int)side, &w, &h);
-        graft_check(L, gr_resize(small, image, w, h, GR_BILINEAR, NULL, NULL));
-        image = small;
-    }
+    image = reduced(L, image, (int)side);
     struct gr_text *text = graft_hold_text(L);
     graft_check(L, gr_image_encode(image, format ? GR_IMAGE_PNG : GR_IMAGE_JPEG, (int)quality, text));
     lua_pushlstring(L, text->bytes, text->length);
-    lua_pushinteger(L, w);
-    lua_pushinteger(L, h);
+    lua_pushinteger(L, image->w);
+    lua_pushinteger(L, image->h);
     return 3;
 }
 
@@ -199,7 +208,7 @@ static int core_image_blocks(lua_State *L) {
     int columns = check_cells(L, 2, "the columns"), lines = check_cells(L, 3, "the lines"), w, h;
     enum gr_palette palette = check_palette(L, 4);
     const struct gr_image *image = check_image(L, 1, "graft.image.show");
-    struct gr_image *small = new_image(L);
+    struct gr_image *small = graft_new_image(L);
     struct gr_text *text = graft_hold_text(L);
     gr_blocks_fit(image->w, image->h, columns, lines, &w, &h);
     graft_check(L, gr_resize(small, image, w, h, GR_BILINEAR, NULL, NULL));
@@ -221,7 +230,7 @@ static int core_image_maps(lua_State *L) {
         maps->shape[2] < 1 || maps->shape[1] > GR_IMAGE_MAX_SIDE || maps->shape[2] > GR_IMAGE_MAX_SIDE)
         return graft_fail(L, GR_ERROR_SHAPE, "%s: expected at least %d maps [C,H,W]", NAME, count);
     struct gr_tensor *packed = graft_new_tensor(L);
-    struct gr_image *grid = new_image(L);
+    struct gr_image *grid = graft_new_image(L);
     struct gr_text *text = graft_hold_text(L);
     graft_check(L, gr_tensor_pack(packed, maps));
     graft_check(L, gr_blocks_maps(grid, gr_tensor_floats(packed), count, (int)maps->shape[1],

@@ -470,12 +470,43 @@ static int evaluate(lua_State *L, struct graft_network *network, const struct gr
     return graft_unlock(network, status);
 }
 
-/* core.evaluate(net, set, {batch_size=, loss=, heads=true, size=, features=, remembered=true, progress=,
- * prefix=}) -> the document of graft eval, and `count` and `right` */
+/* Sets `photos` of the table on top: a row for each photo. */
+static void push_photos(lua_State *L, const struct gr_result *result, const struct gr_network *net,
+                        const struct gr_set *set) {
+    lua_createtable(L, (int)result->count, 0);
+    for (int64_t i = 0; i < result->count; i++) {
+        const struct gr_photo_result *photo = &result->photos[i];
+        lua_createtable(L, 0, 6);
+        lua_pushstring(L, set->data->samples[photo->sample].file);
+        lua_setfield(L, -2, "file");
+        lua_pushstring(L, net->classes[photo->label]);
+        lua_setfield(L, -2, "class");
+        lua_pushnumber(L, (double)photo->label_p);
+        lua_setfield(L, -2, "p");
+        lua_pushnumber(L, (double)photo->margin);
+        lua_setfield(L, -2, "margin");
+        if (net->multilabel) {
+            lua_pushboolean(L, photo->given);
+            lua_setfield(L, -2, "given");
+            lua_pushinteger(L, photo->wrong);
+            lua_setfield(L, -2, "wrong");
+        } else {
+            lua_pushstring(L, net->classes[photo->guess]);
+            lua_setfield(L, -2, "said");
+            lua_pushnumber(L, (double)photo->guess_p);
+            lua_setfield(L, -2, "p_said");
+        }
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    lua_setfield(L, -2, "photos");
+}
+
+/* core.evaluate(net, set, {batch_size=, loss=, heads=true, photos=false, size=, features=, remembered=true,
+ * progress=, prefix=}) -> the document of graft eval, `count` and `right`, and `photos` when asked for */
 static int core_evaluate(lua_State *L) {
     static const char who[] = "graft.evaluate";
-    static const char *const known[] = {"batch_size", "loss",     "heads",  "size", "features",
-                                        "remembered", "progress", "prefix", NULL};
+    static const char *const known[] = {"batch_size", "loss",       "heads",    "photos", "size",
+                                        "features",   "remembered", "progress", "prefix", NULL};
     struct graft_network *network = graft_check_network(L, 1, who);
     struct gr_network *net = network->net;
     const struct gr_set *set = graft_check_set(L, 2, who)->set;
@@ -490,6 +521,7 @@ static int core_evaluate(lua_State *L) {
     struct gr_evaluate_options options = {
         .batch_size = (int)graft_field_integer(L, 3, who, "batch_size", 0, 0, 1 << 16),
         .heads = graft_field_boolean(L, 3, who, "heads", true),
+        .photos = graft_field_boolean(L, 3, who, "photos", false),
         .loss = &loss,
         .precision = graft_field_precision(L, 3, who),
         .progress = on_progress,
@@ -524,6 +556,8 @@ static int core_evaluate(lua_State *L) {
     lua_pushinteger(L, (lua_Integer)result->right);
     lua_setfield(L, -2, "right");
     graft_drop(held);
+    if (options.photos)
+        push_photos(L, result, net, set);
     return 1;
 }
 

@@ -22,10 +22,12 @@ struct tally {
     double loss_sum;
     int64_t top5;
     int64_t *head_right; /* one for each head */
-    float *scores;       /* several labels: probabilities [count, k], for the average precision */
-    uint8_t *given;      /* several labels: targets [count, k] */
-    int64_t room;        /* photos that fit in scores and given */
-    int64_t *hits;       /* several labels, a class: true positives, false positives, false negatives */
+    float *scores;  /* probabilities [capacity, k]; several labels: of all photos [count, k], for the average
+                       precision */
+    uint8_t *given; /* several labels: targets [count, k] */
+    int64_t room;   /* photos that fit in scores and given */
+    int64_t kept;   /* photos that fit in result->photos; 0: they are not kept */
+    int64_t *hits;  /* several labels, a class: true positives, false positives, false negatives */
 };
 
 static int best(const float *row, int k) {
@@ -46,12 +48,32 @@ static int rank(const float *row, int k, int label) {
 
 /* --- one label a photo --- */
 
+/* The class that is most likely after `first`; with one class, `first`. */
+static int second(const float *row, int k, int first) {
+    int at = first == 0 ? k - 1 : 0;
+    for (int i = 1; i < k; i++)
+        if (i != first && row[i] > row[at])
+            at = i;
+    return at;
+}
+
 static void tally_single(struct tally *t, int n, const float *logits, const float *y) {
+    gr_probabilities(false, n, t->k, logits, t->scores);
     for (int i = 0; i < n; i++) {
-        const float *row = logits + (size_t)i * (size_t)t->k;
+        const float *row = logits + (size_t)i * (size_t)t->k, *p = t->scores + (size_t)i * (size_t)t->k;
         int label = best(y + (size_t)i * (size_t)t->k, t->k), guess = best(row, t->k);
         t->result->confusion[(size_t)label * (size_t)t->k + (size_t)guess]++;
         t->top5 += rank(row, t->k, label) < 5;
+        gr_calibration_add(&t->result->calibration, (double)p[guess], guess == label);
+        if (t->kept) {
+            struct gr_photo_result *photo = &t->result->photos[t->result->count + i];
+            photo->label = label;
+            photo->guess = guess;
+            photo->label_p = p[label];
+            photo->guess_p = p[guess];
+            photo->margin = t->k > 1 ? p[guess] - p[second(row, t->k, guess)] : 1;
+            photo->wrong = guess != label;
+        }
     }
 }
 
@@ -111,19 +133,43 @@ static int64_t right_multi(int n, int k, const float *logits, const float *y) {
     return right;
 }
 
+/* The label that is furthest from the truth, and the one that is nearest to being said otherwise. */
+static void note_multi(const struct tally *t, struct gr_photo_result *photo, const float *logits,
+                       const float *p, const uint8_t *there) {
+    float furthest = -1;
+    photo->margin = 1;
+    for (int c = 0; c < t->k; c++) {
+        float away = there[c] ? 1 - p[c] : p[c], doubt = fabsf(2 * p[c] - 1);
+        photo->wrong += (logits[c] > 0) != there[c];
+        photo->margin = doubt < photo->margin ? doubt : photo->margin;
+        if (away > furthest) {
+            furthest = away;
+            photo->label = photo->guess = c;
+            photo->label_p = photo->guess_p = p[c];
+            photo->given = there[c];
+        }
+    }
+}
+
 static int tally_multi(struct tally *t, int n, const float *logits, const float *y) {
     size_t first = (size_t)t->result->count * (size_t)t->k;
     GR_TRY(grow_scores(t, t->result->count + n));
     gr_probabilities(true, n, t->k, logits, t->scores + first);
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
         for (int c = 0; c < t->k; c++) {
             size_t at = (size_t)i * (size_t)t->k + (size_t)c;
             bool said = logits[at] > 0, there = y[at] > 0.5f;
             t->given[first + at] = there;
+            gr_calibration_add(&t->result->calibration, (double)t->scores[first + at], there);
             t->hits[3 * c] += said && there;
             t->hits[3 * c + 1] += said && !there;
             t->hits[3 * c + 2] += !said && there;
         }
+        size_t row = (size_t)i * (size_t)t->k;
+        if (t->kept)
+            note_multi(t, &t->result->photos[t->result->count + i], logits + row, t->scores + first + row,
+                       t->given + first + row);
+    }
     return GR_OK;
 }
 
@@ -186,10 +232,32 @@ static int finish_multi(struct tally *t) {
 
 /* --- the pass --- */
 
-static int tally_photos(struct tally *t, struct gr_plan *plan, int n, const float *x, const float *y) {
+/* Room for `n` more photos, numbered. */
+static int grow_photos(struct tally *t, int n, const int64_t *samples) {
+    struct gr_result *r = t->result;
+    size_t bytes;
+    if (r->count + n > t->kept) {
+        int64_t kept = 2 * t->kept > r->count + n ? 2 * t->kept : r->count + n;
+        if (!gr_size_multiply((size_t)kept, sizeof *r->photos, &bytes))
+            return gr_fail(GR_ERROR_LIMIT, "too many photos to evaluate at once");
+        struct gr_photo_result *photos = gr_realloc(r->photos, bytes);
+        if (!photos)
+            return GR_ERROR_MEMORY;
+        r->photos = photos;
+        t->kept = kept;
+    }
+    for (int i = 0; i < n; i++)
+        r->photos[r->count + i] = (struct gr_photo_result){.sample = samples ? samples[i] : r->count + i};
+    return GR_OK;
+}
+
+static int tally_photos(struct tally *t, struct gr_plan *plan, int n, const float *x, const float *y,
+                        const int64_t *samples) {
     struct gr_result *r = t->result;
     bool multi = t->net->multilabel;
     double value;
+    if (t->kept)
+        GR_TRY(grow_photos(t, n, samples));
     if (t->prefix)
         gr_frozen_give(t->prefix, plan, n, x);
     else
@@ -212,7 +280,8 @@ static int tally_batch(struct tally *t, struct gr_plan *plan, const struct gr_ba
     for (int first = 0; first < batch->n; first += t->capacity) {
         int n = batch->n - first < t->capacity ? batch->n - first : t->capacity;
         GR_TRY(tally_photos(t, plan, n, batch->x + (size_t)first * t->photo,
-                            batch->y + (size_t)first * (size_t)t->k));
+                            batch->y + (size_t)first * (size_t)t->k,
+                            batch->samples ? batch->samples + first : NULL));
     }
     return GR_OK;
 }
@@ -249,7 +318,15 @@ static int start_tally(struct tally *t, const struct gr_evaluate_options *o) {
     GR_TRY(start_result(t->result, net, o->heads));
     t->head_right = gr_calloc((size_t)t->result->head_count, sizeof *t->head_right);
     t->hits = gr_calloc((size_t)t->k, 3 * sizeof *t->hits);
-    return t->head_right && t->hits ? GR_OK : GR_ERROR_MEMORY;
+    if (!net->multilabel)
+        t->scores = gr_calloc((size_t)t->capacity, (size_t)t->k * sizeof *t->scores);
+    if (!t->head_right || !t->hits || (!net->multilabel && !t->scores))
+        return GR_ERROR_MEMORY;
+    if (!o->photos)
+        return GR_OK;
+    t->kept = t->capacity;
+    t->result->photos = gr_calloc((size_t)t->kept, sizeof *t->result->photos);
+    return t->result->photos ? GR_OK : GR_ERROR_MEMORY;
 }
 
 static int finish(struct tally *t) {
@@ -257,6 +334,7 @@ static int finish(struct tally *t) {
     double labels = (double)r->count * (t->net->multilabel ? t->k : 1);
     if (r->count == 0)
         return gr_fail(GR_ERROR_DATA, "there are no photos to evaluate on");
+    gr_calibration_finish(&r->calibration);
     r->right = t->head_right[0];
     r->loss = t->loss_sum / (double)r->count;
     for (int i = 0; i < r->head_count; i++)
@@ -394,6 +472,7 @@ void gr_result_clear(struct gr_result *result) {
     gr_free(result->heads);
     gr_free(result->classes);
     gr_free(result->confusion);
+    gr_free(result->photos);
     *result = (struct gr_result){0};
 }
 
@@ -464,6 +543,12 @@ cJSON *gr_result_describe(const struct gr_result *r, const struct gr_network *ne
     ok = ok && confusion && describe_confusion(confusion, r);
     cJSON *heads = ok ? cJSON_AddArrayToObject(object, "heads") : NULL;
     ok = ok && heads && describe_heads(heads, r);
+    cJSON *calibration = ok ? gr_calibration_describe(&r->calibration) : NULL;
+    if (calibration && !cJSON_AddItemToObject(object, "calibration", calibration)) {
+        cJSON_Delete(calibration);
+        calibration = NULL;
+    }
+    ok = ok && calibration;
     if (ok)
         return object;
     cJSON_Delete(object);

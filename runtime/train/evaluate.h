@@ -4,6 +4,7 @@
 
 #include "data/loader.h"
 #include "net/network.h"
+#include "train/calibration.h"
 #include "train/features.h"
 #include "train/loss.h"
 
@@ -16,6 +17,19 @@ struct gr_class_result {
 struct gr_head_result {
     char *layer; /* the layer that the classifier reads; "head" for the main one */
     double accuracy;
+};
+
+/* What was said of one photo. */
+struct gr_photo_result {
+    int64_t sample; /* its number in the data set; without one, its place in the set */
+    int label;      /* its class; several labels: that whose probability is furthest from the truth */
+    int guess;      /* the most likely class; several labels: `label` again */
+    float label_p;  /* probability of `label` */
+    float guess_p;  /* of `guess` */
+    float margin;   /* how much more likely `guess` is than the second; several labels: twice the distance
+                       from 0.5 of the probability that is nearest to it */
+    int wrong;      /* 0 or 1; several labels: how many labels are wrong */
+    bool given;     /* several labels: whether the photo has `label` */
 };
 
 struct gr_result {
@@ -35,6 +49,8 @@ struct gr_result {
     struct gr_head_result
         *heads; /* main classifier first, then the auxiliary ones; with `heads` only the main */
     int head_count;
+    struct gr_calibration calibration; /* of the main classifier */
+    struct gr_photo_result *photos;    /* [count], in the order of the set; NULL unless asked for */
 };
 
 struct gr_evaluate_options {
@@ -42,6 +58,7 @@ struct gr_evaluate_options {
     int batch_size;                     /* 0: 32 */
     const struct gr_loss *loss;         /* NULL: cross entropy, or binary cross entropy with several labels */
     bool heads;                         /* the auxiliary classifiers too */
+    bool photos;                        /* keep what was said of each photo */
     enum gr_precision precision;        /* of the frozen prefix */
     const struct gr_features *features; /* read instead of the photos; NULL: the photos */
     /* Called after each batch with the number of photos done so far; a status other than 0 ends the
@@ -63,8 +80,8 @@ int gr_evaluate_batches(struct gr_result *out, struct gr_network *net, gr_batch_
                         const struct gr_evaluate_options *options);
 void gr_result_clear(struct gr_result *result);
 
-/* The document of `graft eval --json`: accuracy, top5, loss, classes, confusion, heads, and with several
- * labels f1 and map. A new object; NULL with the error set. */
+/* The document of `graft eval --json`: accuracy, top5, loss, classes, confusion, heads, calibration, and with
+ * several labels f1 and map. A new object; NULL with the error set. */
 cJSON *gr_result_describe(const struct gr_result *result, const struct gr_network *net);
 
 /* Wilson's 95 % interval for `right` of `count`. */

@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "small_network.h"
 #include "train/evaluate.h"
+#include "train/reference.h"
 
 #include <math.h>
 
@@ -205,11 +206,146 @@ static void test_wilson(void **state) {
     assert_true(low == 0 && high == 1);
 }
 
+/* ---- against scikit-learn and SciPy (tests/fixtures/make_evaluation.py) ---- */
+
+static void assert_near(double a, double b) {
+    if (!(fabs(a - b) < 1e-5))
+        fail_msg("%.9g is not %.9g", a, b);
+}
+
+static double number_at(const cJSON *object, const char *key, int i) {
+    return cJSON_GetArrayItem(reference_get(object, key), i)->valuedouble;
+}
+
+static void assert_calibration(const struct gr_calibration *calibration, const cJSON *expected) {
+    int64_t count = 0;
+    const cJSON *bin;
+    assert_near(calibration->error, reference_get(expected, "error")->valuedouble);
+    cJSON_ArrayForEach(bin, reference_get(expected, "bins")) {
+        const struct gr_calibration_bin *own = &calibration->bins[reference_int(bin, "bin")];
+        assert_int_equal(own->count, reference_int(bin, "count"));
+        assert_near(own->confidence, reference_get(bin, "confidence")->valuedouble);
+        assert_near(own->accuracy, reference_get(bin, "accuracy")->valuedouble);
+        count += own->count;
+    }
+    assert_int_equal(calibration->count, count); /* the other bins are empty */
+}
+
+static void test_reference_single(void **state) {
+    static const char *const classes[] = {"a", "b", "c", "d"};
+    cJSON *cases = reference_read("tests/fixtures/insight/evaluation.json");
+    const cJSON *one = reference_get(cases, "single");
+    int n = reference_int(one, "n"), k = reference_int(one, "k");
+    float *x = reference_floats(one, "logits"), *labels = reference_floats(one, "labels"), y[4 * 256] = {0};
+    struct gr_network *net = identity(k, classes);
+    struct source source = {.x = x, .y = y, .k = k, .left = n};
+    struct gr_evaluate_options options = {.photos = true, .batch_size = 3};
+    struct gr_result r;
+    (void)state;
+    assert_true(k == 4 && n <= 256);
+    for (int i = 0; i < n; i++)
+        y[i * k + (int)labels[i]] = 1;
+    WORKS(gr_evaluate_batches(&r, net, next, &source, &options));
+    assert_calibration(&r.calibration, reference_get(one, "calibration"));
+    for (int c = 0; c < k; c++) {
+        int64_t said = 0, hit = r.confusion[c * k + c];
+        double low, high;
+        for (int other = 0; other < k; other++) {
+            const cJSON *row = cJSON_GetArrayItem(reference_get(one, "confusion"), c);
+            assert_int_equal(r.confusion[c * k + other], cJSON_GetArrayItem(row, other)->valueint);
+            said += r.confusion[other * k + c];
+        }
+        assert_near(r.classes[c].precision, number_at(one, "precision", c));
+        assert_near(r.classes[c].recall, number_at(one, "recall", c));
+        assert_int_equal(r.classes[c].support, (int)number_at(one, "support", c));
+        gr_wilson(hit, r.classes[c].support, &low, &high);
+        assert_near(low, cJSON_GetArrayItem(reference_get(one, "recall_interval"), c)->child->valuedouble);
+        assert_near(high,
+                    cJSON_GetArrayItem(reference_get(one, "recall_interval"), c)->child->next->valuedouble);
+        gr_wilson(hit, said, &low, &high);
+        assert_near(low, cJSON_GetArrayItem(reference_get(one, "precision_interval"), c)->child->valuedouble);
+    }
+    for (int i = 0; i < n; i++) {
+        assert_int_equal(r.photos[i].sample, i);
+        assert_int_equal(r.photos[i].label, (int)labels[i]);
+        assert_int_equal(r.photos[i].wrong, r.photos[i].guess != r.photos[i].label);
+        assert_near((double)r.photos[i].label_p, number_at(one, "label_p", i));
+        assert_near((double)r.photos[i].margin, number_at(one, "margin", i));
+    }
+    gr_result_clear(&r);
+    gr_network_free(net);
+    free(x);
+    free(labels);
+    cJSON_Delete(cases);
+    assert_int_equal(gr_memory().blocks, 0);
+}
+
+static void test_reference_several(void **state) {
+    cJSON *cases = reference_read("tests/fixtures/insight/evaluation.json");
+    const cJSON *one = reference_get(cases, "several");
+    int n = reference_int(one, "n"), k = reference_int(one, "k");
+    float *x = reference_floats(one, "logits"), *y = reference_floats(one, "targets");
+    struct gr_network *net = identity(k, abc);
+    struct source source = {.x = x, .y = y, .k = k, .left = n};
+    struct gr_evaluate_options options = {.photos = true, .batch_size = 7};
+    struct gr_result r;
+    (void)state;
+    net->multilabel = true;
+    WORKS(gr_evaluate_batches(&r, net, next, &source, &options));
+    assert_calibration(&r.calibration, reference_get(one, "calibration"));
+    int64_t wrong = 0;
+    for (int i = 0; i < n; i++) {
+        const struct gr_photo_result *photo = &r.photos[i];
+        assert_int_equal(photo->label, (int)number_at(one, "furthest", i));
+        assert_int_equal(photo->wrong, (int)number_at(one, "wrong", i));
+        assert_int_equal(photo->given, y[i * k + photo->label] > 0.5f);
+        assert_near((double)photo->margin, number_at(one, "margin", i));
+        wrong += photo->wrong;
+    }
+    assert_int_equal(r.right, (int64_t)n * k - wrong);
+    gr_result_clear(&r);
+    gr_network_free(net);
+    free(x);
+    free(y);
+    cJSON_Delete(cases);
+    assert_int_equal(gr_memory().blocks, 0);
+}
+
+/* The bins are (low, high]; what is not a number is no prediction. */
+static void test_calibration(void **state) {
+    struct gr_calibration c = {0};
+    (void)state;
+    gr_calibration_finish(&c);
+    assert_true(c.error == 0);
+    c = (struct gr_calibration){0};
+    gr_calibration_add(&c, 0, false);
+    gr_calibration_add(&c, 1.0 / GR_CALIBRATION_BINS, true);
+    gr_calibration_add(&c, 1, true);
+    gr_calibration_add(&c, (double)NAN, true);
+    gr_calibration_finish(&c);
+    assert_int_equal(c.count, 3);
+    assert_int_equal(c.bins[0].count, 2);
+    assert_int_equal(c.bins[GR_CALIBRATION_BINS - 1].count, 1);
+    assert_near(c.error, (1 - 1.0 / GR_CALIBRATION_BINS) / 3);
+    cJSON *object = gr_calibration_describe(&c);
+    assert_int_equal(cJSON_GetArraySize(reference_get(object, "bins")), GR_CALIBRATION_BINS);
+    const cJSON *empty = cJSON_GetArrayItem(reference_get(object, "bins"), 7);
+    assert_true(cJSON_IsNull(reference_get(empty, "accuracy")) && reference_int(empty, "count") == 0);
+    cJSON_Delete(object);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_single), cmocka_unit_test(test_top5),     cmocka_unit_test(test_multilabel),
-        cmocka_unit_test(test_heads),  cmocka_unit_test(test_refusals), cmocka_unit_test(test_wilson),
+        cmocka_unit_test(test_single),
+        cmocka_unit_test(test_top5),
+        cmocka_unit_test(test_multilabel),
+        cmocka_unit_test(test_heads),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_wilson),
         cmocka_unit_test(test_set),
+        cmocka_unit_test(test_reference_single),
+        cmocka_unit_test(test_reference_several),
+        cmocka_unit_test(test_calibration),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
