@@ -287,7 +287,8 @@ local function train_epoch(job, epoch, last_row)
    return sum / math.max(count, 1)
 end
 
-local function validate(job)
+-- `photos`: what is said of each photo as well.
+local function validate(job, photos)
    if not job.val then
       return nil
    end
@@ -297,7 +298,7 @@ local function validate(job)
       job.trainer:rest() -- the memory of its activations is that of the validation now
    end
    return trainer.result(job.handle, data.handle(job.val, WHO), { batch_size = job.batch_size, loss = job.fields.loss,
-      features = features, prefix = job.options.prefix, remembered = job.cache_option.mode ~= "none" })
+      photos = photos or false, features = features, prefix = job.options.prefix, remembered = job.cache_option.mode ~= "none" })
 end
 
 -- The same with everything in float32, as the saved model runs later. nil where that is no news.
@@ -423,9 +424,13 @@ local function make_run(job, state, folder, files)
    -- somebody who stops a training waits for no measurement: that of the best epoch is there
    local evaluation
    if state.stopped ~= "interrupt" then
-      evaluation = validate(job)
+      evaluation = validate(job, true)
    elseif kept == "best" then
       evaluation = state.best_result
+   end
+   local photos = evaluation and evaluation.photos
+   if photos then
+      evaluation.photos = nil -- as many as there are; the page shows a few
    end
    local after, tensors = check_frozen(job, state)
    local heads = {}
@@ -448,7 +453,7 @@ local function make_run(job, state, folder, files)
       digest = (job.handle:digest()), peak_memory = core.memory().peak, together = together(state.seconds, core.memory().peak),
       process_memory = process.peak(), seed = core.seed(), threads = core.threads(),
       state = {},
-   }
+   }, photos
 end
 
 local function announce(job)
@@ -541,6 +546,22 @@ local function clean_up(job, state, folder)
    end
 end
 
+-- report.html, for all fits so far. A page that cannot be made is no reason for a training to fail.
+local function write_page(job, state, result, photos)
+   local path = result.out .. "/report.html"
+   local ok, failure = pcall(function()
+      require("graft.chapters").add(job, state, result, photos)
+      require("graft.report").write(result, path)
+   end)
+   if ok then
+      result.page = path
+   elseif core.is_error(failure) and failure.kind == "interrupt" then
+      error(failure, 0)
+   else
+      progress.line("report.html was not written: " .. core.printable(tostring(failure)))
+   end
+end
+
 -- graft.fit(net, data, options) -> run
 function fit.fit(net, d, options)
    require("graft.recipe").check_options()
@@ -598,9 +619,10 @@ function fit.fit(net, d, options)
    if interrupted then
       core.hold_interrupt() -- what is left is quick; a second Ctrl-C ends the program at once
    end
-   local result = make_run(job, state, folder, files)
+   local result, photos = make_run(job, state, folder, files)
    context.runs[#context.runs + 1] = { run = result, document = core.json(run.json(result)), digest = result.digest,
       seconds = result.seconds, peak_memory = result.peak_memory }
+   write_page(job, state, result, photos)
    core.write(folder .. "/report.txt", run.text(result) .. "\n")
    run_folder.made(folder, job.options.name, state.epoch, result.digest, not interrupted)
    if interrupted and not at_prompt() then

@@ -35,7 +35,7 @@ img{max-width:100%;height:auto;border-radius:4px;background:var(--card)}
 .pair{display:flex;gap:4px;align-items:flex-start}.pair img{min-width:0;flex:0 1 auto}
 .facts{display:grid;grid-template-columns:max-content 1fr;gap:.25rem 1.25rem;margin:.75rem 0}
 .facts dt{color:var(--faint)}.facts dd{margin:0;min-width:0}
-.big{font-size:2rem;font-weight:600;line-height:1.1}
+.up{writing-mode:vertical-rl;transform:rotate(180deg);white-space:nowrap}.big{font-size:2rem;font-weight:600;line-height:1.1}
 summary{cursor:pointer;color:var(--link)}details{margin:.5rem 0}
 @media (max-width:34rem){.facts{grid-template-columns:1fr;gap:0}.facts dd{margin-bottom:.6rem}th,td{padding:.3rem .45rem}
 .photos{grid-template-columns:repeat(2,1fr)}}

@@ -199,6 +199,11 @@ local function each(rows, lr)
    return all
 end
 
+-- The stages of a network, of the rows of its layers: {name=, shape=, parameters=, source=, state=, lr=, norm=, cached=}.
+function plan.stages(handle, rows, lr)
+   return group(rows, stage_of_layers(handle), lr)
+end
+
 local function layer_table(rows, stages, lr)
    local lines = { { "layer", "output", "parameters", "weights from", "state", "lr", "batch norm", "kernel", "cached" } }
    for _, g in ipairs(context.every_layer and each(rows, lr) or group(rows, stages, lr)) do
@@ -408,7 +413,7 @@ end
 local trained_in = setmetatable({}, { __mode = "k" }) -- network -> layer -> the phase that trained it
 
 -- What an earlier phase trained comes from there, not from a file.
-local function trace_weights(handle, rows, phase)
+function plan.trace_weights(handle, rows, phase)
    local phases = trained_in[handle] or {}
    trained_in[handle] = phases
    for _, row in ipairs(rows) do
@@ -422,7 +427,7 @@ function plan.phase(job)
    lock.check_locked()
    local document, timed = describe(job)
    context.phases = context.phases or {}
-   trace_weights(job.handle, document.layers, #context.phases + 1)
+   plan.trace_weights(job.handle, document.layers, #context.phases + 1)
    table.insert(context.phases, document)
    if not context.json then
       print((#context.phases > 1 and "\n" or "") .. in_width(text_of(job, document, timed, #context.phases)))

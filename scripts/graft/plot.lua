@@ -1,12 +1,13 @@
 -- Plots: a chart is data, drawn as SVG for a page (plot.svg) or with characters for a terminal (plot.text).
 --
 --   { title=, x={label=, log=, min=, max=}, y={label=, log=, min=, max=, percent=},
---     series={ {name=, points={ {x, y [, low, high]}, ... }, dashed=}, ... }, marks={ {x=, label=}, ... } }
+--     series={ {name=, points={ {x, y [, low, high]}, ... }, dashed=, plain=, dots=}, ... }, marks={ {x=, label=}, ... } }
 --   { kind="bars", title=, x={label=}, y={label=, min=, max=, percent=}, bars={ {label=, value=, low=, high=}, ... } }
 --
--- low and high are the ends of an interval; `percent` means that values are shares of 1. A point whose y is nil or not finite
--- (or not positive on a logarithmic axis) is a gap in its line. Colours come from the page (plot.css), in light and dark; lines
--- are told apart by dashes and markers too, so that no colour is needed. All text may come from files: it is escaped here.
+-- low and high are the ends of an interval; `percent` means that values are shares of 1; `plain` is a line without markers,
+-- `dots` are markers without a line. A point whose y is nil or not finite (or not positive on a logarithmic axis) is a gap in
+-- its line. Colours come from the page (plot.css), in light and dark; lines are told apart by dashes and markers too, so that
+-- no colour is needed. All text may come from files: it is escaped here.
 
 local markup = require "graft.markup"
 local axis = require "graft.axis"
@@ -88,7 +89,7 @@ local function prepare(chart, x_count, y_count)
             end
          end
       end
-      series[i] = { name = one.name or "", runs = runs, dashed = one.dashed, index = i }
+      series[i] = { name = one.name or "", runs = runs, dashed = one.dashed, plain = one.plain, dots = one.dots, index = i }
    end
    for _, mark in ipairs(chart.marks or {}) do
       if placed(mark.x, x) and #all_x > 0 then
@@ -188,8 +189,9 @@ local function legend(chart, left, top, width)
          x, row = 0, row + 1
       end
       local y = top + 18 * row + 9
-      out[#out + 1] = ('<path d="M%s %sh24" class="l s%d"%s/>'):format(number(left + x), number(y), look.colour, look.dash)
-         .. marker(look, left + x + 12, y) .. text_at(left + x + 29, y + 4.5, name)
+      out[#out + 1] = (series.dots and "" or ('<path d="M%s %sh24" class="l s%d"%s/>'):format(number(left + x), number(y),
+         look.colour, look.dash)) .. (series.plain and "" or marker(look, left + x + 12, y)) .. text_at(left + x + 29, y + 4.5,
+         name)
       x = x + wide + 12
    end
    return table.concat(out), 18 * (row + 1) + 4
@@ -200,7 +202,7 @@ local function ring(points)
 end
 
 -- The band between low and high over neighbours that have both; whiskers where a point has no such neighbour.
-local function intervals(run, look, px, py)
+local function intervals(run, look, px, py, alone)
    local out, over, under = {}, {}, {}
    local function close()
       if #over > 1 then
@@ -215,10 +217,10 @@ local function intervals(run, look, px, py)
    for i, point in ipairs(run) do
       local low, high = point[3], point[4]
       if low and high then
-         over[#over + 1] = number(px(point[1])) .. " " .. number(py(high))
-         under[#under + 1] = number(px(point[1])) .. " " .. number(py(low))
+         over[#over + 1] = not alone and number(px(point[1])) .. " " .. number(py(high)) or nil
+         under[#under + 1] = not alone and number(px(point[1])) .. " " .. number(py(low)) or nil
          local before, after = run[i - 1], run[i + 1]
-         if not (before and before[3] and before[4]) and not (after and after[3] and after[4]) then
+         if alone or not (before and before[3] and before[4]) and not (after and after[3] and after[4]) then
             out[#out + 1] = ('<path d="M%s %sV%sm-4 0h8M%s %sh8" class="w s%d"/>'):format(number(px(point[1])),
                number(py(high)), number(py(low)), number(px(point[1]) - 4), number(py(high)), look.colour)
          end
@@ -241,12 +243,12 @@ local function draw_series(chart, series, px, py)
    local every = math.max(1, math.ceil(count / MARKERS))
    local bands, lines, points, seen = {}, {}, {}, 0
    for _, run in ipairs(series.runs) do
-      bands[#bands + 1] = intervals(run, look, px, py)
+      bands[#bands + 1] = intervals(run, look, px, py, series.dots)
       local path = {}
       for i, point in ipairs(run) do
          local x, y = px(point[1]), py(point[2])
          path[i] = number(x) .. " " .. number(y)
-         if seen % every == 0 or #run == 1 then
+         if not series.plain and (series.dots or seen % every == 0 or #run == 1) then
             local says = ("%s%s %s: %s%s"):format(series.name ~= "" and series.name .. ", " or "", chart.x.label or "",
                chart.x.tell(point[1]), chart.y.tell(point[2]), point[3] and point[4]
                and (" (%s to %s)"):format(chart.y.tell(point[3]), chart.y.tell(point[4])) or "")
@@ -254,7 +256,7 @@ local function draw_series(chart, series, px, py)
          end
          seen = seen + 1
       end
-      if #run > 1 then
+      if #run > 1 and not series.dots then
          lines[#lines + 1] = ring(path)
       end
    end
@@ -529,10 +531,10 @@ local function text_lines(source, columns, rows)
       for _, run in ipairs(series.runs) do
          for i, point in ipairs(run) do
             local x, y = px(point[1]), py(point[2])
-            if i > 1 then
+            if i > 1 and not series.dots then
                canvas.line(px(run[i - 1][1]), py(run[i - 1][2]), x, y)
             end
-            if x - seen >= 12 or #run == 1 then -- a marker in every sixth column at most
+            if not series.plain and (series.dots or x - seen >= 12 or #run == 1) then -- a marker in every sixth column at most
                canvas.put(x, y, glyph)
                seen = x
             end

@@ -8,7 +8,7 @@ local format = require "graft.format"
 local run = {}
 
 local optional = { "name", "best", "last", "kept", "out", "evaluation", "monitor", "process_memory", "float32", "stashed",
-   "together" }
+   "together", "page" }
 
 -- Shares of validation photos that are right, as "0.950 ... (57 of 60; 95 % interval 0.86-0.98)".
 local function accuracy_line(self)
@@ -63,10 +63,10 @@ local function kept_line(self)
    end
    local file = self.out .. "/" .. self.kept .. ".safetensors"
    if self.kept == "best" and self.best then
-      return ("%s (epoch %d of %d, chosen on those %s)"):format(file, self.best.epoch, self.epochs_wanted,
+      file = ("%s (epoch %d of %d, chosen on those %s)"):format(file, self.best.epoch, self.epochs_wanted,
          self.evaluation and format.plural(self.evaluation.count, "photo") or "photos")
    end
-   return file
+   return self.page and ("%s    page: %s"):format(file, self.page) or file
 end
 
 local function short(digest)

@@ -8,6 +8,7 @@ local context = require "graft.context"
 local data = require "graft.data"
 local lock = require "graft.lock"
 local network = require "graft.network"
+local origins = require "graft.origins"
 local run_folder = require "graft.run_folder"
 local progress = require "graft.progress"
 local descriptions = require "graft.descriptions"
@@ -251,7 +252,8 @@ function trainer.row_text(row, epochs, better)
    return table.concat(words, "  ")
 end
 
--- graft.evaluate(net, set, {batch_size=, loss=, progress=, prefix=}): accuracy, top5, loss, classes, confusion, heads
+-- graft.evaluate(net, set, {batch_size=, loss=, progress=, prefix=, photos=}): accuracy, top5, loss, classes, confusion, heads,
+-- calibration, photos
 function trainer.evaluate(net, set, options)
    local who = "graft.evaluate"
    local handle = network.handle(net, who)
@@ -259,10 +261,12 @@ function trainer.evaluate(net, set, options)
       set = #set.val > 0 and set.val or set.train
    end
    local given = strict.options(options, who, { batch_size = "integer", loss = { "table", "function" },
-      progress = "function", prefix = "string" })
+      progress = "function", prefix = "string", photos = "boolean" })
    given.prefix = prefix.option(given.prefix, handle, who)
    given.loss = given.loss and nn.loss_fields(given.loss, who) or nil
-   return trainer.result(handle, data.handle(set, who), given)
+   local result = trainer.result(handle, data.handle(set, who), given)
+   origins.note(result, net, handle, data.handle(set, who))
+   return result
 end
 
 -- Mean of a recipe's own loss over a set. The loss may ask its batch for files or another network's input, so the
@@ -276,6 +280,9 @@ local function own_loss(handle, set, loss, batch_size)
    end
    return count > 0 and sum / count or 0
 end
+
+local of_bin = getmetatable(strict.table({}, "a step of result.calibration.bins", { "confidence", "accuracy" }))
+local of_photo = getmetatable(strict.table({}, "a photo of result.photos", { "said", "p_said", "given", "wrong" }))
 
 local function result_text(result)
    return (require("graft.report").text(result):gsub("\n$", ""))
@@ -292,7 +299,17 @@ function trainer.result(handle, set, options)
       result.loss = own_loss(handle, set, loss, math.min(options.batch_size or 32, math.max(1, set:count())))
    end
    setmetatable(result, { __name = "graft.result", __tostring = result_text })
-   return strict.table(result, "a result", { "top5", "f1", "map", "heads" })
+   for _, bin in ipairs(result.calibration.bins) do
+      if bin.count == 0 then
+         bin.confidence, bin.accuracy = nil, nil
+      end
+      setmetatable(bin, of_bin)
+   end
+   for _, photo in ipairs(result.photos or {}) do
+      setmetatable(photo, of_photo)
+   end
+   strict.table(result.calibration, "result.calibration", { "error" })
+   return strict.table(result, "a result", { "top5", "f1", "map", "heads", "photos" })
 end
 
 return trainer

@@ -1,6 +1,12 @@
 -- Tries: to write a report with text of its own outside
+-- Words: --data data --weights weights.safetensors
 -- Status: 1
 -- Says: only into its run folder
 
-require("graft").report({ accuracy = 0.5, loss = 0.1, classes = { { name = "* * * * * sh", precision = 0, recall = 0, support = 1 } },
-   confusion = { { 1 } } }, "../outside/crontab")
+local graft = require "graft"
+local opt = graft.options { data = { type = "folder" }, weights = { type = "file" } }
+
+local d = graft.data.folder(opt.data, { val = 0.5 })
+local result = graft.evaluate(graft.load(opt.weights):replace_head(d), d.val)
+result.classes[1].name = "* * * * * sh"
+graft.report(result, "../outside/crontab")

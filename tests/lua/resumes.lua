@@ -124,8 +124,8 @@ function resumes.compare(whole, torn, note)
       if next(b) then
         differ("%s has %s as well", name, next(b))
       end
-    elseif name ~= "metrics.csv" and name ~= "report.txt" and helpers.read(whole .. "/" .. name) ~= helpers.read(
-      torn .. "/" .. name) then
+    elseif name ~= "metrics.csv" and not name:find "^report" -- these tell times
+      and helpers.read(whole .. "/" .. name) ~= helpers.read(torn .. "/" .. name) then
       differ("%s is\n%s\nnot\n%s", name, helpers.read(torn .. "/" .. name), helpers.read(whole .. "/" .. name))
     end
   end

@@ -45,7 +45,16 @@ command.options = {
    set = { type = "choice", choices = { "train", "val", "test", "all" },
       help = "which photos (default: test, else val); all: of a folder without train/ and val/, every photo" },
    batch_size = { type = "integer", min = 1, help = "photos at a time" },
+   report = { type = "file", help = "a page of it, with the worst mistakes (FILE.html; another ending: text)" },
 }
+
+-- With --report: the page, after what is printed.
+local function finish(result, path)
+   if path then
+      report.write(result, path)
+   end
+   return 0
+end
 
 function command.main(args)
    local given, rest = options.read(args, command.options, "graft eval")
@@ -64,9 +73,10 @@ function command.main(args)
       core.error("data", ("%s: the %s set is empty"):format(rest[2], name))
    end
    local bar = progress.bar("evaluating", #set)
-   local result = trainer.evaluate(net, set, { batch_size = given.batch_size, progress = function(done)
-      bar:step(done - bar.done)
-   end })
+   local result = trainer.evaluate(net, set, { batch_size = given.batch_size, photos = given.report ~= nil,
+      progress = function(done)
+         bar:step(done - bar.done)
+      end })
    bar:clear()
    if context.json then
       local heads = {}
@@ -75,8 +85,8 @@ function command.main(args)
       end
       print(core.json({ accuracy = result.accuracy, top5 = result.top5 or core.null, loss = result.loss,
          classes = core.array(result.classes), confusion = core.array(result.confusion), heads = core.array(heads),
-         photos = #set, set = name }, 2))
-      return 0
+         calibration = result.calibration, photos = #set, set = name }, 2))
+      return finish(result, given.report)
    end
    local right = math.floor(result.accuracy * #set + 0.5)
    local low, high = format.interval(right, #set)
@@ -92,7 +102,7 @@ function command.main(args)
    if matrix then
       print("\n" .. matrix)
    end
-   return 0
+   return finish(result, given.report)
 end
 
 return command

@@ -1,15 +1,351 @@
--- The page of a run.
+-- The page of a run: what was trained and how, what came of it, on which photos it is wrong, and how to make it again.
 
+local core = require "graft.core"
+local context = require "graft.context"
+local format = require "graft.format"
 local page = require "graft.page"
+local plot = require "graft.plot"
+local chapters = require "graft.chapters"
+local evaluation = require "graft.pages.evaluation"
+local origins = require "graft.origins"
 local report = require "graft.report"
 
-return function(run)
-   local evaluation = run.evaluation
-   local parts = { tostring(run), evaluation and report.classes(evaluation), evaluation and report.confusion(evaluation) }
-   local lines = {}
-   for line in parts[1]:gmatch("[^\n]+") do
-      lines[#lines + 1] = page.escape(line)
+local escape = page.escape
+
+local function name_of(chapter)
+   return chapter.name or "phase " .. chapter.number
+end
+
+-- ---- what was trained ----
+
+local FROZEN = "Frozen layers keep what they learnt before, to the last bit: no gradients, no weight decay, batch-norm "
+   .. "statistics "
+   .. "fixed, dropout off. Trained layers learn from your photos at the rate (lr) in their row."
+
+local function plan_rows(chapter)
+   local rows, cut = {}, false
+   for i, stage in ipairs(chapter.stages) do
+      cut = cut or stage.cached ~= nil
+      rows[i] = { stage.name, format.shape(stage.shape), format.count(stage.parameters), stage.source or "-", stage.state or "-",
+         stage.lr or "-", stage.norm or "-", stage.cached == "here" and "kept here" or stage.cached and "↓" or "" }
    end
-   return { title = "Run", sections = { { id = "result", title = "Result", html = "<pre>" .. table.concat(lines, "\n")
-      .. "</pre>" } }, text = table.concat(parts, "\n\n") .. "\n" }
+   return rows, cut
+end
+
+local function plan_of(chapter, several)
+   local rows, cut = plan_rows(chapter)
+   local head = { "layer", "output", "parameters", "weights from", "state", "lr", "batch norm" }
+   if cut then
+      head[8] = "cache"
+   else
+      for _, row in ipairs(rows) do
+         row[8] = nil
+      end
+   end
+   return (several and ("<h3>%s</h3>"):format(escape(name_of(chapter))) or "") .. page.facts {
+      { "training", ("%s of %s, %s at a time"):format(format.plural(chapter.wanted, "epoch"),
+         format.plural(chapter.steps, "step"), format.plural(chapter.batch_size, "photo")) },
+      { "optimizer", chapter.optimizer }, { "schedule", chapter.schedule },
+      { "augmentation", chapter.augment }, { "clipping", chapter.clip and format.rate(chapter.clip) },
+      { "frozen part", chapter.prefix ~= "float32" and "its convolutions in " .. format.precision(chapter.prefix) },
+      { "trained", format.share(chapter.trained, chapter.parameters) .. " parameters" },
+   } .. page.table { head = head, align = "llrllrl", rows = rows }
+end
+
+local function plan_section(all)
+   local html = { page.paragraph(FROZEN) }
+   for _, chapter in ipairs(all) do
+      html[#html + 1] = plan_of(chapter, #all > 1)
+   end
+   return { id = "plan", title = "What was trained", html = table.concat(html, "\n") }
+end
+
+-- ---- curves ----
+
+-- Adds the points of a column, over the epochs of all phases, to a list of series. `transform` gives {y, low, high}.
+local function series_of(all, column, transform)
+   local points, any, at = {}, false, 0
+   for _, chapter in ipairs(all) do
+      for _, row in ipairs(chapter.rows) do
+         local value = row[column]
+         any = any or value ~= nil
+         at = at + 1
+         points[#points + 1] = value ~= nil and transform and { at, transform(value, chapter) } or { at, value }
+      end
+   end
+   return any and points or nil
+end
+
+local function marks_of(all)
+   local marks, at = {}, 0
+   for i, chapter in ipairs(all) do
+      if #all > 1 then
+         marks[#marks + 1] = { x = at + (i == 1 and 1 or 0.5), label = name_of(chapter) }
+      end
+      if i == #all and chapter.kept == "best" and chapter.best and #chapter.rows > 1 then
+         marks[#marks + 1] = { x = at + chapter.best, label = "kept" }
+      end
+      at = at + #chapter.rows
+   end
+   return marks
+end
+
+local function with_interval(value, chapter)
+   if chapter.multilabel or chapter.val == 0 then
+      return value
+   end
+   local low, high = format.interval(math.floor(value * chapter.val + 0.5), chapter.val)
+   return value, low, high
+end
+
+-- Columns "val_accuracy:LAYER", in the order in which they came.
+local function head_columns(all)
+   local names, known = {}, {}
+   for _, chapter in ipairs(all) do
+      for _, row in ipairs(chapter.rows) do
+         local fresh = {}
+         for key in pairs(row) do
+            if type(key) == "string" and key:find("^val_accuracy:") and not known[key] then
+               fresh[#fresh + 1], known[key] = key, true
+            end
+         end
+         table.sort(fresh)
+         table.move(fresh, 1, #fresh, #names + 1, names)
+      end
+   end
+   return names
+end
+
+local function varies(points)
+   for _, point in ipairs(points) do
+      if point[2] ~= points[1][2] then
+         return true
+      end
+   end
+   return false
+end
+
+local function curves_section(all)
+   local x, marks, charts = { label = #all > 1 and "epoch, of all phases" or "epoch" }, marks_of(all), {}
+   local function add(series, name, points, dashed)
+      if points then
+         series[#series + 1] = { name = name, points = points, dashed = dashed }
+      end
+   end
+   local loss, accuracy, scores, rate = {}, {}, {}, {}
+   add(loss, "photos to train on", series_of(all, "train_loss"), true)
+   add(loss, "held-out photos", series_of(all, "val_loss"), false)
+   charts[1] = { title = "Loss", x = x, y = { label = "mean loss, less is better" }, series = loss, marks = marks }
+   add(accuracy, "main classifier", series_of(all, "val_accuracy", with_interval))
+   for _, column in ipairs(head_columns(all)) do
+      add(accuracy, "classifier at " .. column:match(":(.*)$"), series_of(all, column))
+   end
+   if #accuracy > 0 then
+      charts[#charts + 1] = { title = "Accuracy on held-out photos", x = x, y = { percent = true, label = all[#all].multilabel
+         and "labels that are right" or "photos that are right" .. (#accuracy == 1 and ", with 95 % interval" or "") },
+         series = accuracy, marks = marks }
+   end
+   add(scores, "mean average precision", series_of(all, "val_map"))
+   add(scores, "mean F1", series_of(all, "val_f1"))
+   if #scores > 0 then
+      charts[#charts + 1] = { title = "Ranking of labels", x = x, y = { label = "of 1" }, series = scores, marks = marks }
+   end
+   local rates = series_of(all, "lr")
+   add(rate, "", rates)
+   if rates and varies(rates) then
+      charts[#charts + 1] = { title = "Learning rate", x = x, y = { label = "lr, of layers at ×1", min = 0 }, series = rate,
+         marks = marks }
+   end
+   for i, chart in ipairs(charts) do
+      charts[i] = plot.svg(chart)
+   end
+   return { id = "curves", title = "How it learnt", html = page.paragraph("Loss is what training makes smaller. Where it "
+      .. "still falls "
+      .. "for the photos to train on and rises for those held out, the network begins to learn photos by heart.")
+      .. '<div class="grid">' .. table.concat(charts, "\n") .. "</div>" }
+end
+
+-- ---- what it cost ----
+
+local function spent_section(all)
+   local rows, seconds, memory = {}, 0, 0
+   for i, chapter in ipairs(all) do
+      local epochs = 0
+      for _, row in ipairs(chapter.rows) do
+         epochs = epochs + (tonumber(row.seconds) or 0)
+      end
+      seconds, memory = seconds + chapter.seconds, math.max(memory, chapter.peak_memory)
+      local once = chapter.seconds - epochs
+      rows[i] = { name_of(chapter), ("%d of %d"):format(chapter.done, chapter.wanted), format.seconds(chapter.seconds),
+         once > 0.005 and chapter.cache.bytes > 0 and format.seconds(once) or "-",
+         format.seconds(epochs / math.max(1, #chapter.rows)),
+         format.bytes(chapter.peak_memory), chapter.cache.bytes > 0 and ("%s in %s"):format(format.bytes(chapter.cache.bytes),
+            chapter.cache.where == "file" and "a file" or "memory") or "-" }
+   end
+   local html = page.table { head = { "phase", "epochs", "time", "frozen part", "an "
+      .. "epoch", "memory", "cache" }, align = "lrrrrrr",
+      rows = rows }
+   if #all > 1 then
+      html = html .. page.paragraph(("Together %s, at most %s."):format(format.seconds(seconds), format.bytes(memory)))
+   end
+   for _, chapter in ipairs(all) do
+      if chapter.saved then
+         html = html .. page.paragraph((#all > 1 and name_of(chapter) .. ": " or "") .. chapter.saved
+            .. ". Since frozen layers never change, what they make of a photo was computed once and kept.")
+      end
+   end
+   local last = all[#all]
+   return { id = "spent", title = "Time and memory", html = html .. page.paragraph(("Memory is the most that Graft had "
+      .. "allocated at a "
+      .. "time%s."):format(last.process_memory and ("; the whole process held %s at "
+      .. "most"):format(format.bytes(last.process_memory))
+      or ""), "faint") }
+end
+
+-- ---- skipped files ----
+
+local MOST_SKIPPED = 100
+
+local function skipped_section(run)
+   if #run.skipped == 0 then
+      return nil
+   end
+   local rows = {}
+   for i = 1, math.min(#run.skipped, MOST_SKIPPED) do
+      rows[i] = { run.skipped[i].file, run.skipped[i].reason }
+   end
+   return { id = "skipped", title = "Files left out", html = page.paragraph(("%s of the folder took no part%s."):format(
+      format.plural(#run.skipped, "file"), #run.skipped > MOST_SKIPPED and ("; the first %d"):format(MOST_SKIPPED) or ""))
+      .. page.table { head = { "file", "why" }, rows = rows } }
+end
+
+-- ---- making it again ----
+
+-- A word as a shell reads it as one.
+local function quoted(word)
+   return word:find("^[%w%-_./=:,+@%%]+$") and word or "'" .. word:gsub("'", "'\\''") .. "'"
+end
+
+-- The command line that made the run, without what belongs to that one time: its folder, and going on with it.
+local function command_line()
+   local words, skip = { "graft" }, false
+   for _, word in ipairs(context.words or {}) do
+      if skip then
+         skip = false
+      elseif word == "--out" then
+         skip = true
+      elseif word ~= "--resume" and not word:find("^%-%-out=") then
+         words[#words + 1] = quoted(word)
+      end
+   end
+   return table.concat(words, " ")
+end
+
+local function data_facts(lock)
+   local facts = {}
+   for _, entry in ipairs(lock.data) do
+      facts[#facts + 1] = { "data", ("%s: %s to train on, %s held out; sha256 %s"):format(entry.name, format.count(entry.train),
+         format.count(entry.val), entry.sha256) }
+   end
+   for _, entry in ipairs(lock.weights) do
+      facts[#facts + 1] = { "weights", ("%s; sha256 %s"):format(entry.file, entry.sha256) }
+   end
+   return facts
+end
+
+local function known(value)
+   return value ~= core.null and value or nil
+end
+
+local function again_section(run, chapter)
+   local lock = require("graft.lock").now(chapter.digest)
+   local html = {}
+   if context.mode == "run" then
+      html[1] = page.paragraph "The same command again, from the same folder, gives the same bits on the same type of machine:"
+         .. ("<pre>%s</pre>"):format(escape(command_line()))
+         .. page.paragraph "This replays the run and compares what comes out, digest by digest:"
+         .. ("<pre>graft verify %s</pre>"):format(escape(quoted(run.out)))
+   else
+      html[1] = page.paragraph("This run was not made by a recipe but at the prompt or by another program, so there is no "
+         .. "command that repeats it.")
+   end
+   local facts = { { "seed", ("%d"):format(run.seed) }, { "threads", ("%d"):format(run.threads) },
+      { "recipe", known(lock.recipe) and ("%s; sha256 %s"):format(known(lock.name) or "-", lock.recipe) } }
+   for _, fact in ipairs(data_facts(lock)) do
+      facts[#facts + 1] = fact
+   end
+   for _, fact in ipairs {
+      { "network", "sha256 " .. chapter.digest },
+      { "frozen", chapter.frozen_tensors > 0 and ("%s, sha256 %s before and after"):format(format.plural(chapter.frozen_tensors,
+         "tensor"), chapter.frozen_digest) or false },
+      { "Graft", ("%s%s"):format(core.version, known(lock.build) and ", build " .. lock.build or "") },
+      { "machine", ("%s kernels, BLAS %s, JPEG by %s"):format(core.cpu, lock.blas, core.jpeg) },
+   } do
+      facts[#facts + 1] = fact
+   end
+   html[2] = "<h3>The lock</h3>" .. page.paragraph("What the result depends on. recipe.lock in the run folder holds it for "
+      .. "graft run "
+      .. "--locked and graft verify.") .. page.facts(facts)
+   return { id = "again", title = "Making it again", html = table.concat(html, "\n") }
+end
+
+-- ---- the whole ----
+
+local function result_section(run, chapter)
+   local result, html = run.evaluation, {}
+   if result then
+      html[1] = evaluation.headline(result, "it never trained on")
+      if run.kept == "best" and run.best then
+         html[2] = page.paragraph(("These weights are those of epoch %d of %d, chosen on the same photos: on new ones "
+            .. "expect slightly "
+            .. "less."):format(run.best.epoch, run.epochs_wanted), "faint")
+      end
+   else
+      html[1] = page.paragraph(run.stopped == "interrupt" and "The training was stopped before anything was measured."
+         or "Nothing was measured: there are no held-out photos. Hold some out (val = 0.2), or the number that matters "
+            .. "stays unknown.")
+   end
+   if run.stopped ~= "done" then
+      html[#html + 1] = page.paragraph(run.stopped == "interrupt" and ("Stopped in epoch %d of %d; --resume goes on."):format(
+         run.epochs_done + 1, run.epochs_wanted) or ("Ended after epoch %d of %d "
+            .. "(%s)."):format(run.epochs_done, run.epochs_wanted,
+         run.stopped))
+   end
+   local heads = result and result.heads and #result.heads > 1 and evaluation.heads(result)
+   if heads then
+      html[#html + 1] = page.table { head = { "classifier", "accuracy" }, align = "lr", rows = heads }
+   end
+   html[#html + 1] = page.facts { { "model", run.out .. "/" .. run.kept .. ".safetensors" },
+      { "use it", { html = ("<code>%s</code>"):format(escape(("graft predict %s/%s.safetensors PHOTO"):format(quoted(run.out),
+         run.kept))) } }, { "network", ("%s, photos of %d × %d pixels"):format(chapter.network, chapter.input[3],
+         chapter.input[2]) }, { "classes", page.shorten(table.concat(chapter.classes, ", "), 400) } }
+   return { id = "result", title = "Result", html = table.concat(html, "\n") }
+end
+
+local function text_of(run)
+   local result = run.evaluation
+   return table.concat({ tostring(run), result and report.classes(result) or nil, result and report.confusion(result) or nil },
+      "\n\n") .. "\n"
+end
+
+return function(run)
+   local noted = chapters.of(run)
+   if not noted then
+      core.error("option", "graft.report: this run did not come from graft.fit")
+   end
+   local chapter, all = noted.chapter, chapters.upto(noted.chapter)
+   local sections = { result_section(run, chapter), plan_section(all), curves_section(all) }
+   if run.evaluation then
+      local source = origins.of(run)
+      for _, section in ipairs(evaluation.all(run.evaluation, noted.photos, source)) do
+         sections[#sections + 1] = section
+      end
+   end
+   for _, section in ipairs { spent_section(all), skipped_section(run) or false, again_section(run, chapter) } do
+      sections[#sections + 1] = section or nil
+   end
+   local folder = run.out:match("[^/]+/*$") or run.out
+   return { title = "Run " .. folder, subtitle = ("%s on %s classes: %s"):format(chapter.network, format.count(#chapter.classes),
+      #all > 1 and format.plural(#all, "phase") or format.plural(chapter.done, "epoch")), sections = sections,
+      text = text_of(run) }
 end

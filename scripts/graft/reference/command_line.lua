@@ -20,6 +20,7 @@ topic.run_files = {
    { "runs/RECIPE-N/best.safetensors", "the best epoch, a model file" },
    { "runs/RECIPE-N/last.safetensors", "the last epoch with the optimiser's state, for --resume" },
    { "runs/RECIPE-N/report.txt", "what the run printed at its end" },
+   { "runs/RECIPE-N/report.html", "the same as a page, with plots and photos; it needs no network and runs no script" },
 }
 
 topic.entries = {
@@ -37,9 +38,9 @@ topic.entries = {
       .. "status is 1.",
       shell = "graft predict resnet18.safetensors new/a.jpg", see = { "net:predict" } },
    { name = "graft eval", command = "eval", text = "Measures a model on data: a folder, a CSV file or a folder of IDX files. "
-      .. "Classes are matched by name.", shell = "graft run head_only --data photos --weights resnet18.safetensors --epochs 1 "
-      .. "--out runs/two --quiet\n"
-      .. "graft eval runs/two/best.safetensors photos", see = { "graft.evaluate" } },
+      .. "Classes are matched by name. With --report a page shows it with the worst mistakes.",
+      shell = "graft run head_only --data photos --weights resnet18.safetensors --epochs 1 --out runs/two --quiet\n"
+      .. "graft eval runs/two/best.safetensors photos --report photos.html", see = { "graft.evaluate", "graft.report" } },
    { name = "graft embed", command = "embed", text = "Writes features of photos as a .npy file, and the files' names beside it.",
       shell = "graft embed resnet18.safetensors new --at layer3 --out features.npy", see = { "graft.embed" } },
    { name = "graft inspect", command = "inspect", text = "Says what a file or folder is: weights, a model, a photo, a lock, a "

@@ -31,6 +31,7 @@ topic.entries = {
          { "batch_size", "integer", "32", "photos at a time" },
          { "loss", "graft.loss|graft.loss_function", "", "as in graft.fit" },
          { "progress", "fun(done: integer, total: integer)", "", "called after each batch with the photos done so far" },
+         { "photos", "boolean", "false", "tell what was said of each photo: result.photos" },
          prefix,
       },
       returns = { { "graft.result", "see result.accuracy and its neighbours" } },
@@ -74,14 +75,17 @@ topic.entries = {
    },
    {
       name = "graft.report",
-      text = "Writes what a run or a result has to say as text, with the table of classes and the confusion matrix; as a page "
-         .. "when the name ends in .html.",
-      arguments = { { "subject", "graft.run|graft.result", "required", "what graft.fit or graft.evaluate returned" },
+      text = "Writes what a run or a result has to say. As a page when the name ends in .html: one file that needs nothing else "
+         .. "and runs no script, with plots, the confusion matrix, calibration, and photos to look at. Otherwise as text, with "
+         .. "the table of classes and the confusion matrix. graft.fit writes the page of a run by itself, as report.html in the "
+         .. "run folder.",
+      arguments = { { "subject", "graft.run|graft.result", "required", "what graft.fit or graft.evaluate returned; for photos "
+         .. "on the page of a result, evaluate with photos = true" },
          { "path", "string", "required", "the file" } },
       errors = { { "option", "the subject is something else", 'graft.report({}, "a.txt")' },
          { "file", "it cannot be written", 'graft.report(result, "none/a.txt")' } },
       example = 'graft.report(run, graft.out("own.html"))',
-      see = { "graft.out" },
+      see = { "graft.out", "run.page", "result.photos", "graft eval" },
    },
 
    -- results
@@ -107,6 +111,31 @@ topic.entries = {
    { name = "result.heads", type = "graft.head_result[]?", text = "Each classifier, the main one (\"head\") first, then the "
       .. "auxiliary ones in network order.", fields = { { "layer", "string", "that it reads" },
       { "accuracy", "number", "0 to 1" } }, example = "print(result.heads[1].layer)  --> head", see = { "net:add_aux" } },
+   { name = "result.calibration", type = "graft.calibration", text = "Whether probabilities are what they say: of a hundred "
+      .. "photos "
+      .. "that a network is 80 % sure of, eighty should be right. Photos are sorted by the probability of the class that "
+      .. "was said "
+      .. "into 15 steps of equal width (Naeini and others 2015, Guo and others 2017); with several labels, each label of each "
+      .. "photo by its probability.", fields = {
+      { "error", "number", "the expected calibration error: mean distance between how sure and how often right, 0 to 1" },
+      { "bins", "table[]", "for each step {low=, high=, count=, confidence=, accuracy=}: its bounds, how many lie in it, their "
+         .. "mean probability and the share that is right; both nil where none lies in it" } },
+      example = "print(#result.calibration.bins, result.calibration.error <= 1)  --> 15  true",
+      see = { "graft.report" } },
+   { name = "result.photos", type = "graft.photo_result[]?", text = "What was said of each photo, in the order of the set; nil "
+      .. "unless graft.evaluate was asked for it by photos = true.", fields = {
+      { "file", "string", "its path" },
+      { "class", "string", "what it is; several labels: the label whose probability is furthest from the truth" },
+      { "p", "number", "probability given to that class" },
+      { "said", "string?", "the most likely class; nil with several labels, as p_said" },
+      { "p_said", "number?", "its probability" },
+      { "margin", "number", "how much more likely that is than the second class; several labels: twice the distance from 0.5 of "
+         .. "the probability that is nearest to it. The smaller, the less sure" },
+      { "given", "boolean?", "several labels: whether the photo has that label" },
+      { "wrong", "integer?", "several labels: how many labels are wrong" } },
+      example = "for _, photo in ipairs(graft.evaluate(net, d.val, { photos = true }).photos) do\n"
+         .. "   if photo.said ~= photo.class then print(photo.file, photo.class, photo.said, photo.p_said) end\nend",
+      see = { "graft.report" } },
    { name = "result.f1", type = "number?", text = "Several labels: mean of the classes' F1.",
       example = 'local several = graft.data.csv("tags.csv", { image = "file", labels = "tags", val = 0.25 })\n'
          .. 'local net = graft.load("resnet18.safetensors"):replace_head(several)\n'
@@ -137,6 +166,10 @@ topic.entries = {
    { name = "run.kept", type = '"best"|"last"', text = "Which weights the network holds now.", example = "print(run.kept)  "
       .. "--> best" },
    { name = "run.out", type = "string", text = "The run folder.", example = "print(run.out)", see = { "graft.out" } },
+   { name = "run.page", type = "string?", text = "The page of the run, report.html in its folder: what was trained, curves, "
+      .. "mistakes, calibration, time and memory, and how to make it again, for all fits of the recipe so far. nil where it "
+      .. "could "
+      .. "not be written.", example = "print(run.page == run.out .. '/report.html')  --> true", see = { "graft.report" } },
    { name = "run.name", type = "string?", text = "The name that fit was given.",
       example = 'print(graft.fit(net, d, { epochs = 1, name = "head" }).name)  --> head' },
    { name = "run.monitor", type = "string", text = "What the best epoch was chosen by.", example = "print(run.monitor)  --> "
