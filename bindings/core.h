@@ -135,6 +135,8 @@
  * core.save_weights(path, list of {name, T}, metadata|nil)       safetensors
  * core.hold_model(net) -> weights         the model as it is now, in memory; weights:write(path) writes it later
  * core.save_model(net, path, {aux=boolean, metadata={}})         weights and architecture: a model file
+ * core.export(net, path, {aux=boolean}) -> {operators=, parameters=, operator_set=, bytes=, outputs=list of {name=, shape=},
+ *                                     left_out=names}     an ONNX file for other programs
  * core.snapshot(net [, trainable_only]) -> snapshot     a copy of its tensors; snapshot:restore(net), :close()
  *   weights:model([take]) -> net      the network whose architecture the file holds (kind "file" when it holds none)
  * core.load_model(path) -> net        raises kind "file" when it holds no architecture

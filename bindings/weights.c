@@ -6,6 +6,7 @@
 #include "core.h"
 #include "error.h"
 #include "io/model.h"
+#include "io/onnx.h"
 #include "io/weights.h"
 #include "network.h"
 #include "state.h"
@@ -354,6 +355,68 @@ static int core_load_model(lua_State *L) {
     return weights_model(L);
 }
 
+/* ---- export ---- */
+
+static int operators_close(lua_State *L) {
+    gr_operators_free(lua_touserdata(L, 1));
+    return 0;
+}
+
+static struct gr_operators *new_operators(lua_State *L) {
+    struct gr_operators *operators = lua_newuserdatauv(L, sizeof *operators, 0);
+    *operators = (struct gr_operators){0};
+    if (luaL_newmetatable(L, "graft.operators")) {
+        lua_pushcfunction(L, operators_close);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_setmetatable(L, -2);
+    return operators;
+}
+
+static void push_outputs(lua_State *L, const struct gr_operators *operators) {
+    lua_createtable(L, operators->output_count, 0);
+    for (int i = 0; i < operators->output_count; i++) {
+        lua_createtable(L, 0, 2);
+        lua_pushstring(L, operators->outputs[i].name);
+        lua_setfield(L, -2, "name");
+        graft_push_shape(L, operators->outputs[i].shape);
+        lua_setfield(L, -2, "shape");
+        lua_rawseti(L, -2, i + 1);
+    }
+}
+
+/* core.export(net, path, {aux=}) -> {operators=, parameters=, operator_set=, bytes=, outputs=, left_out=} */
+static int core_export(lua_State *L) {
+    static const char *const known[] = {"aux", NULL};
+    const struct graft_network *network = graft_check_network(L, 1, "net:export");
+    const char *path = graft_string(L, 2, "net:export", "the path");
+    uint64_t bytes = 0;
+    lua_settop(L, 3);
+    graft_known(L, 3, "net:export", known);
+    bool aux = graft_field_boolean(L, 3, "net:export", "aux", false);
+    struct gr_operators *operators = new_operators(L);
+    int status = gr_operators_make(operators, network->net, aux);
+    if (status)
+        gr_fail_in("%s", path);
+    graft_check(L, status);
+    graft_check(L, gr_onnx_write(operators, path, GRAFT_VERSION, &bytes));
+    lua_createtable(L, 0, 6);
+    lua_pushinteger(L, operators->count);
+    lua_setfield(L, -2, "operators");
+    lua_pushinteger(L, (lua_Integer)operators->parameters);
+    lua_setfield(L, -2, "parameters");
+    lua_pushinteger(L, GR_OPERATOR_SET);
+    lua_setfield(L, -2, "operator_set");
+    lua_pushinteger(L, (lua_Integer)bytes);
+    lua_setfield(L, -2, "bytes");
+    push_outputs(L, operators);
+    lua_setfield(L, -2, "outputs");
+    graft_push_strings(L, (const char *const *)operators->left_out, operators->left_out_count);
+    lua_setfield(L, -2, "left_out");
+    gr_operators_free(operators);
+    return 1;
+}
+
 /* ---- snapshots ---- */
 
 struct snapshot {
@@ -421,6 +484,7 @@ void graft_open_weights(lua_State *L) {
         {"save_weights", core_save_weights},
         {"save_model", core_save_model},
         {"load_model", core_load_model},
+        {"export", core_export},
         {"hold_model", core_hold_model},
         {"snapshot", core_snapshot},
         {NULL, NULL},

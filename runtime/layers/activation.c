@@ -2,6 +2,7 @@
 #include "base/status.h"
 #include "kernels/elementwise.h"
 #include "layers/parts.h"
+#include "net/operators.h"
 
 struct leaky_relu_options {
     float slope;
@@ -93,22 +94,79 @@ static int activation_backward(const struct gr_pass *pass) {
     return GR_OK;
 }
 
-#define ACTIVATION(kind_name, formula, function)                                                             \
-    .name = kind_name, .summary = formula, .traits = GR_TRAIT_INPLACE, .inputs_min = 1, .inputs_max = 1,     \
-    .shape = activation_shape, .needs = activation_needs, .forward = activation_forward,                     \
-    .backward = activation_backward, .activation = function
+static int one_operator(struct gr_operators *to, const char *type) {
+    gr_operator(to, type, NULL);
+    gr_operator_input(to, 0);
+    return GR_OK;
+}
 
-const struct gr_layer_kind gr_layer_relu = {ACTIVATION("relu", "max(x, 0)", relu_function)};
-const struct gr_layer_kind gr_layer_relu6 = {ACTIVATION("relu6", "min(max(x, 0), 6)", relu6_function)};
+static int relu_operators(const struct gr_layer *layer, struct gr_operators *to) {
+    (void)layer;
+    return one_operator(to, "Relu");
+}
+
+static int relu6_operators(const struct gr_layer *layer, struct gr_operators *to) {
+    (void)layer;
+    one_operator(to, "Clip");
+    gr_operator_filled(to, "min", 0, NULL, 0);
+    gr_operator_filled(to, "max", 0, NULL, 6);
+    return GR_OK;
+}
+
+static int leaky_relu_operators(const struct gr_layer *layer, struct gr_operators *to) {
+    const struct leaky_relu_options *o = layer->options;
+    one_operator(to, "LeakyRelu");
+    gr_operator_float(to, "alpha", o->slope);
+    return GR_OK;
+}
+
+static int sigmoid_operators(const struct gr_layer *layer, struct gr_operators *to) {
+    (void)layer;
+    return one_operator(to, "Sigmoid");
+}
+
+static int tanh_operators(const struct gr_layer *layer, struct gr_operators *to) {
+    (void)layer;
+    return one_operator(to, "Tanh");
+}
+
+static int hardsigmoid_operators(const struct gr_layer *layer, struct gr_operators *to) {
+    (void)layer;
+    one_operator(to, "HardSigmoid");
+    gr_operator_float(to, "alpha", 1.0f / 6);
+    gr_operator_float(to, "beta", 0.5f);
+    return GR_OK;
+}
+
+static int silu_operators(const struct gr_layer *layer, struct gr_operators *to) {
+    (void)layer;
+    gr_operator(to, "Sigmoid", "sigmoid");
+    gr_operator_input(to, 0);
+    gr_operator(to, "Mul", NULL);
+    gr_operator_input(to, 0);
+    gr_operator_value(to, "sigmoid");
+    return GR_OK;
+}
+
+static int hardswish_operators(const struct gr_layer *layer, struct gr_operators *to) {
+    (void)layer;
+    return one_operator(to, "HardSwish");
+}
+
+#define ACTIVATION(kind_name, formula)                                                                       \
+    .name = #kind_name, .summary = formula, .traits = GR_TRAIT_INPLACE, .inputs_min = 1, .inputs_max = 1,    \
+    .shape = activation_shape, .needs = activation_needs, .forward = activation_forward,                     \
+    .backward = activation_backward, .activation = kind_name##_function, .operators = kind_name##_operators
+
+const struct gr_layer_kind gr_layer_relu = {ACTIVATION(relu, "max(x, 0)")};
+const struct gr_layer_kind gr_layer_relu6 = {ACTIVATION(relu6, "min(max(x, 0), 6)")};
 const struct gr_layer_kind gr_layer_leaky_relu = {
-    ACTIVATION("leaky_relu", "x above 0, slope * x below", leaky_relu_function),
+    ACTIVATION(leaky_relu, "x above 0, slope * x below"),
     .options_size = sizeof(struct leaky_relu_options),
     .options = leaky_relu_option_table,
 };
-const struct gr_layer_kind gr_layer_sigmoid = {ACTIVATION("sigmoid", "1 / (1 + exp(-x))", sigmoid_function)};
-const struct gr_layer_kind gr_layer_tanh = {ACTIVATION("tanh", "hyperbolic tangent", tanh_function)};
-const struct gr_layer_kind gr_layer_hardsigmoid = {
-    ACTIVATION("hardsigmoid", "min(max(x + 3, 0), 6) / 6", hardsigmoid_function)};
-const struct gr_layer_kind gr_layer_silu = {ACTIVATION("silu", "x * sigmoid(x)", silu_function)};
-const struct gr_layer_kind gr_layer_hardswish = {
-    ACTIVATION("hardswish", "x * hardsigmoid(x)", hardswish_function)};
+const struct gr_layer_kind gr_layer_sigmoid = {ACTIVATION(sigmoid, "1 / (1 + exp(-x))")};
+const struct gr_layer_kind gr_layer_tanh = {ACTIVATION(tanh, "hyperbolic tangent")};
+const struct gr_layer_kind gr_layer_hardsigmoid = {ACTIVATION(hardsigmoid, "min(max(x + 3, 0), 6) / 6")};
+const struct gr_layer_kind gr_layer_silu = {ACTIVATION(silu, "x * sigmoid(x)")};
+const struct gr_layer_kind gr_layer_hardswish = {ACTIVATION(hardswish, "x * hardsigmoid(x)")};

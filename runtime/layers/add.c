@@ -2,6 +2,7 @@
 #include "base/status.h"
 #include "kernels/elementwise.h"
 #include "layers/parts.h"
+#include "net/operators.h"
 
 static int add_shape(const struct gr_layer *layer, const struct gr_shape *in, struct gr_shape *out) {
     char a[48], b[48];
@@ -24,6 +25,14 @@ static int add_backward(const struct gr_pass *pass) {
     return GR_OK;
 }
 
+static int add_operators(const struct gr_layer *layer, struct gr_operators *to) {
+    (void)layer;
+    gr_operator(to, "Add", NULL);
+    gr_operator_input(to, 0);
+    gr_operator_input(to, 1);
+    return GR_OK;
+}
+
 const struct gr_layer_kind gr_layer_add = {
     .name = "add",
     .summary = "sum of two inputs of one shape",
@@ -33,4 +42,5 @@ const struct gr_layer_kind gr_layer_add = {
     .shape = add_shape,
     .forward = add_forward,
     .backward = add_backward,
+    .operators = add_operators,
 };

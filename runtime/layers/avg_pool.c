@@ -21,6 +21,10 @@ static int avg_pool_backward(const struct gr_pass *pass) {
     return GR_OK;
 }
 
+static int avg_pool_operators(const struct gr_layer *layer, struct gr_operators *to) {
+    return gr_pooling_operators(layer, "AveragePool", true, to);
+}
+
 const struct gr_layer_kind gr_layer_avg_pool = {
     .name = "avg_pool",
     .summary = "average over windows; count_padding = false leaves padding out of the divisor",
@@ -31,4 +35,5 @@ const struct gr_layer_kind gr_layer_avg_pool = {
     .shape = gr_pooling_shape,
     .forward = avg_pool_forward,
     .backward = avg_pool_backward,
+    .operators = avg_pool_operators,
 };

@@ -5,6 +5,7 @@
 #include "kernels/elementwise.h"
 #include "kernels/norm.h"
 #include "layers/parts.h"
+#include "net/operators.h"
 
 struct batch_norm_options {
     float eps, momentum;
@@ -167,6 +168,27 @@ static int batch_norm_backward(const struct gr_pass *pass) {
     return GR_OK;
 }
 
+/* Without parameters of its own it scales by ones and shifts by zeros. */
+static int batch_norm_operators(const struct gr_layer *layer, struct gr_operators *to) {
+    const struct batch_norm_options *o = layer->options;
+    int64_t shape[] = {layer->shape.c};
+    gr_operator(to, "BatchNormalization", NULL);
+    gr_operator_input(to, 0);
+    if (o->affine) {
+        gr_operator_param(to, "weight");
+        gr_operator_param(to, "bias");
+    } else {
+        gr_operator_filled(to, "weight", 1, shape, 1);
+        gr_operator_filled(to, "bias", 1, shape, 0);
+    }
+    gr_operator_param(to, "running_mean");
+    gr_operator_param(to, "running_var");
+    gr_operator_float(to, "epsilon", o->eps);
+    gr_operator_float(to, "momentum",
+                      (float)(1 - (double)o->momentum)); /* of the old value, not of the new */
+    return GR_OK;
+}
+
 const struct gr_layer_kind gr_layer_batch_norm = {
     .name = "batch_norm",
     .summary = "batch normalisation; weight, bias, running_mean and running_var [C]",
@@ -182,4 +204,5 @@ const struct gr_layer_kind gr_layer_batch_norm = {
     .forward = batch_norm_forward,
     .backward = batch_norm_backward,
     .affine = batch_norm_affine,
+    .operators = batch_norm_operators,
 };

@@ -2,6 +2,7 @@
 #include "base/status.h"
 #include "kernels/elementwise.h"
 #include "layers/parts.h"
+#include "net/operators.h"
 
 static int concat_shape(const struct gr_layer *layer, const struct gr_shape *in, struct gr_shape *out) {
     char a[48], b[48];
@@ -44,6 +45,14 @@ static int concat_backward(const struct gr_pass *pass) {
     return GR_OK;
 }
 
+static int concat_operators(const struct gr_layer *layer, struct gr_operators *to) {
+    gr_operator(to, "Concat", NULL);
+    for (int i = 0; i < layer->input_count; i++)
+        gr_operator_input(to, i);
+    gr_operator_int(to, "axis", 1);
+    return GR_OK;
+}
+
 const struct gr_layer_kind gr_layer_concat = {
     .name = "concat",
     .summary = "the channels of all inputs, one after the other",
@@ -52,4 +61,5 @@ const struct gr_layer_kind gr_layer_concat = {
     .shape = concat_shape,
     .forward = concat_forward,
     .backward = concat_backward,
+    .operators = concat_operators,
 };

@@ -3,6 +3,7 @@
 #include "kernels/convolution.h"
 #include "kernels/norm.h"
 #include "layers/parts.h"
+#include "net/operators.h"
 
 struct conv2d_options {
     int out;
@@ -177,6 +178,22 @@ static int64_t conv2d_multiply_adds(const struct gr_layer *layer, const struct g
     return gr_shape_size(out) * (in->c / o->groups) * o->kernel[0] * o->kernel[1];
 }
 
+static int conv2d_operators(const struct gr_layer *layer, struct gr_operators *to) {
+    const struct conv2d_options *o = layer->options;
+    struct gr_window window = window_of(o);
+    struct gr_padding padding = gr_window_padding(&window, gr_operator_shape(to, 0), layer->shape);
+    gr_operator(to, "Conv", NULL);
+    gr_operator_input(to, 0);
+    gr_operator_param(to, "weight");
+    gr_operator_param(to, "bias");
+    gr_operator_pair(to, "dilations", o->dilation);
+    gr_operator_int(to, "group", o->groups);
+    gr_operator_pair(to, "kernel_shape", o->kernel);
+    gr_operator_pads(to, &padding);
+    gr_operator_pair(to, "strides", o->stride);
+    return GR_OK;
+}
+
 const struct gr_layer_kind gr_layer_conv2d = {
     .name = "conv2d",
     .summary = "2-D convolution; weight [out, in/groups, kH, kW], bias [out]",
@@ -195,4 +212,5 @@ const struct gr_layer_kind gr_layer_conv2d = {
     .backward = conv2d_backward,
     .convolution = conv2d_convolution,
     .multiply_adds = conv2d_multiply_adds,
+    .operators = conv2d_operators,
 };

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "kernels/elementwise.h"
 #include "layers/parts.h"
+#include "net/operators.h"
 
 struct custom_options {
     char *kind;
@@ -284,6 +285,17 @@ static int custom_backward(const struct gr_pass *pass) {
     return GR_OK;
 }
 
+static int custom_operators(const struct gr_layer *layer, struct gr_operators *to) {
+    const struct custom_options *o = layer->options;
+    char shown[64];
+    (void)to;
+    return gr_fail(
+        GR_ERROR_OPTION,
+        "kind \"%s\" is written in Lua, and ONNX has no operator for it; a network can be exported when "
+        "all its layers are Graft's own",
+        gr_printable(o->kind, shown, sizeof shown));
+}
+
 const struct gr_layer_kind gr_layer_custom = {
     .name = "custom",
     .summary = "a layer defined by a recipe: kind names it, options are its own",
@@ -297,4 +309,5 @@ const struct gr_layer_kind gr_layer_custom = {
     .needs = custom_needs,
     .forward = custom_forward,
     .backward = custom_backward,
+    .operators = custom_operators,
 };

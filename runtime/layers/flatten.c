@@ -2,6 +2,7 @@
 #include "base/status.h"
 #include "kernels/elementwise.h"
 #include "layers/parts.h"
+#include "net/operators.h"
 
 static int flatten_shape(const struct gr_layer *layer, const struct gr_shape *in, struct gr_shape *out) {
     (void)layer;
@@ -49,6 +50,14 @@ static int flatten_backward(const struct gr_pass *pass) {
     return GR_OK;
 }
 
+static int flatten_operators(const struct gr_layer *layer, struct gr_operators *to) {
+    (void)layer;
+    gr_operator(to, "Flatten", NULL);
+    gr_operator_input(to, 0);
+    gr_operator_int(to, "axis", 1);
+    return GR_OK;
+}
+
 const struct gr_layer_kind gr_layer_flatten = {
     .name = "flatten",
     .summary = "[C,H,W] as one row of C*H*W values, in that order",
@@ -58,4 +67,5 @@ const struct gr_layer_kind gr_layer_flatten = {
     .needs = flatten_needs,
     .forward = flatten_forward,
     .backward = flatten_backward,
+    .operators = flatten_operators,
 };

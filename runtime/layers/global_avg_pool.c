@@ -2,6 +2,7 @@
 #include "base/status.h"
 #include "kernels/pool.h"
 #include "layers/parts.h"
+#include "net/operators.h"
 
 struct global_avg_pool_options {
     bool keep;
@@ -33,6 +34,18 @@ static int global_avg_pool_backward(const struct gr_pass *pass) {
     return GR_OK;
 }
 
+static int global_avg_pool_operators(const struct gr_layer *layer, struct gr_operators *to) {
+    const struct global_avg_pool_options *o = layer->options;
+    gr_operator(to, "GlobalAveragePool", o->keep ? NULL : "pooled");
+    gr_operator_input(to, 0);
+    if (o->keep)
+        return GR_OK;
+    gr_operator(to, "Flatten", NULL);
+    gr_operator_value(to, "pooled");
+    gr_operator_int(to, "axis", 1);
+    return GR_OK;
+}
+
 const struct gr_layer_kind gr_layer_global_avg_pool = {
     .name = "global_avg_pool",
     .summary = "average over all pixels, flat [C]; keep = true gives [C,1,1]",
@@ -43,4 +56,5 @@ const struct gr_layer_kind gr_layer_global_avg_pool = {
     .shape = global_avg_pool_shape,
     .forward = global_avg_pool_forward,
     .backward = global_avg_pool_backward,
+    .operators = global_avg_pool_operators,
 };

@@ -2,6 +2,7 @@
 #include "base/status.h"
 #include "kernels/pool.h"
 #include "layers/parts.h"
+#include "net/operators.h"
 
 struct global_max_pool_options {
     bool keep;
@@ -42,6 +43,18 @@ static int global_max_pool_backward(const struct gr_pass *pass) {
     return GR_OK;
 }
 
+static int global_max_pool_operators(const struct gr_layer *layer, struct gr_operators *to) {
+    const struct global_max_pool_options *o = layer->options;
+    gr_operator(to, "GlobalMaxPool", o->keep ? NULL : "pooled");
+    gr_operator_input(to, 0);
+    if (o->keep)
+        return GR_OK;
+    gr_operator(to, "Flatten", NULL);
+    gr_operator_value(to, "pooled");
+    gr_operator_int(to, "axis", 1);
+    return GR_OK;
+}
+
 const struct gr_layer_kind gr_layer_global_max_pool = {
     .name = "global_max_pool",
     .summary = "maximum over all pixels, flat [C]; keep = true gives [C,1,1]",
@@ -53,4 +66,5 @@ const struct gr_layer_kind gr_layer_global_max_pool = {
     .needs = global_max_pool_needs,
     .forward = global_max_pool_forward,
     .backward = global_max_pool_backward,
+    .operators = global_max_pool_operators,
 };

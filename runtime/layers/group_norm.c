@@ -3,6 +3,7 @@
 #include "base/status.h"
 #include "kernels/norm.h"
 #include "layers/parts.h"
+#include "net/operators.h"
 
 struct group_norm_options {
     int groups;
@@ -62,6 +63,32 @@ static int group_norm_backward(const struct gr_pass *pass) {
     return GR_OK;
 }
 
+/* Each group as one channel of an instance normalisation, which all operator sets have; their own group
+ * normalisation came late and meant two things. A 0 in a shape keeps that dimension, the batch. */
+static int group_norm_operators(const struct gr_layer *layer, struct gr_operators *to) {
+    const struct group_norm_options *o = layer->options;
+    struct gr_shape shape = layer->shape;
+    int64_t grouped[] = {0, o->groups, -1}, whole[] = {0, shape.c, shape.h, shape.w}, groups[] = {o->groups};
+    gr_operator(to, "Reshape", "grouped");
+    gr_operator_input(to, 0);
+    gr_operator_integers(to, "grouped_shape", 3, grouped);
+    gr_operator(to, "InstanceNormalization", "normal");
+    gr_operator_value(to, "grouped");
+    gr_operator_filled(to, "ones", 1, groups, 1);
+    gr_operator_filled(to, "zeros", 1, groups, 0);
+    gr_operator_float(to, "epsilon", o->eps);
+    gr_operator(to, "Reshape", "whole");
+    gr_operator_value(to, "normal");
+    gr_operator_integers(to, "shape", shape.flat ? 2 : 4, whole);
+    gr_operator(to, "Mul", "scaled");
+    gr_operator_value(to, "whole");
+    gr_operator_channels(to, "weight");
+    gr_operator(to, "Add", NULL);
+    gr_operator_value(to, "scaled");
+    gr_operator_channels(to, "bias");
+    return GR_OK;
+}
+
 const struct gr_layer_kind gr_layer_group_norm = {
     .name = "group_norm",
     .summary = "group normalisation; weight and bias [C]",
@@ -75,4 +102,5 @@ const struct gr_layer_kind gr_layer_group_norm = {
     .needs = group_norm_needs,
     .forward = group_norm_forward,
     .backward = group_norm_backward,
+    .operators = group_norm_operators,
 };

@@ -5,6 +5,7 @@
 #include "kernels/gemm.h"
 #include "kernels/norm.h"
 #include "layers/parts.h"
+#include "net/operators.h"
 
 struct linear_options {
     int out;
@@ -114,6 +115,16 @@ static int64_t linear_multiply_adds(const struct gr_layer *layer, const struct g
     return (int64_t)in->c * out.c;
 }
 
+static int linear_operators(const struct gr_layer *layer, struct gr_operators *to) {
+    (void)layer;
+    gr_operator(to, "Gemm", NULL);
+    gr_operator_input(to, 0);
+    gr_operator_param(to, "weight");
+    gr_operator_param(to, "bias");
+    gr_operator_int(to, "transB", 1);
+    return GR_OK;
+}
+
 const struct gr_layer_kind gr_layer_linear = {
     .name = "linear",
     .summary = "y = W x + b on a flat input; weight [out, in], bias [out]",
@@ -129,4 +140,5 @@ const struct gr_layer_kind gr_layer_linear = {
     .forward = linear_forward,
     .backward = linear_backward,
     .multiply_adds = linear_multiply_adds,
+    .operators = linear_operators,
 };

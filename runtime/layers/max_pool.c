@@ -38,6 +38,10 @@ static int max_pool_backward(const struct gr_pass *pass) {
     return GR_OK;
 }
 
+static int max_pool_operators(const struct gr_layer *layer, struct gr_operators *to) {
+    return gr_pooling_operators(layer, "MaxPool", false, to);
+}
+
 const struct gr_layer_kind gr_layer_max_pool = {
     .name = "max_pool",
     .summary = "maximum over windows; stride defaults to the kernel's size",
@@ -49,4 +53,5 @@ const struct gr_layer_kind gr_layer_max_pool = {
     .needs = max_pool_needs,
     .forward = max_pool_forward,
     .backward = max_pool_backward,
+    .operators = max_pool_operators,
 };

@@ -2,6 +2,7 @@
 #include "base/status.h"
 #include "kernels/elementwise.h"
 #include "layers/parts.h"
+#include "net/operators.h"
 
 static bool one_shape(struct gr_shape a, struct gr_shape b) {
     return a.c == b.c && a.h == b.h && a.w == b.w;
@@ -76,6 +77,25 @@ static int multiply_backward(const struct gr_pass *pass) {
     return GR_OK;
 }
 
+/* A flat input beside one with rows and columns gets a row and a column too. */
+static int multiply_operators(const struct gr_layer *layer, struct gr_operators *to) {
+    struct gr_shape a = gr_operator_shape(to, 0), b = gr_operator_shape(to, 1);
+    int flat = layer->shape.flat || (!a.flat && !b.flat) ? -1 : a.flat ? 0 : 1;
+    int64_t shape[] = {0, layer->shape.c, 1, 1};
+    if (flat >= 0) {
+        gr_operator(to, "Reshape", "factors");
+        gr_operator_input(to, flat);
+        gr_operator_integers(to, "factors_shape", 4, shape);
+    }
+    gr_operator(to, "Mul", NULL);
+    for (int i = 0; i < 2; i++)
+        if (i == flat)
+            gr_operator_value(to, "factors");
+        else
+            gr_operator_input(to, i);
+    return GR_OK;
+}
+
 const struct gr_layer_kind gr_layer_multiply = {
     .name = "multiply",
     .summary = "product of two inputs of one shape, or of [C,H,W] with a factor for each channel",
@@ -85,4 +105,5 @@ const struct gr_layer_kind gr_layer_multiply = {
     .needs = multiply_needs,
     .forward = multiply_forward,
     .backward = multiply_backward,
+    .operators = multiply_operators,
 };

@@ -50,3 +50,44 @@ struct gr_pooling gr_pooling_of(const struct gr_layer *layer, const struct gr_ge
         .count_padding = o->count_padding,
     };
 }
+
+/* Rows and columns that the last windows reach beyond the photo and its padding. */
+static struct gr_padding overhang(const struct gr_pooling *p) {
+    int bottom = (p->oh - 1) * p->sh + p->kh - p->h - p->top - p->bottom;
+    int right = (p->ow - 1) * p->sw + p->kw - p->w - p->left - p->right;
+    return (struct gr_padding){.bottom = bottom > 0 ? bottom : 0, .right = right > 0 ? right : 0};
+}
+
+/* An average that counts its padding counts no overhang, so there the padding becomes part of the photo. */
+int gr_pooling_operators(const struct gr_layer *layer, const char *type, bool average,
+                         struct gr_operators *to) {
+    struct gr_shape in = gr_operator_shape(to, 0);
+    const struct gr_geometry geometry = {.in = &in, .out = layer->shape};
+    struct gr_pooling p = gr_pooling_of(layer, &geometry);
+    struct gr_padding padding = {.top = p.top, .bottom = p.bottom, .left = p.left, .right = p.right};
+    struct gr_padding over = overhang(&p);
+    int kernel[] = {p.kh, p.kw}, stride[] = {p.sh, p.sw};
+    bool padded = p.top || p.bottom || p.left || p.right;
+    bool count = average && padded && p.count_padding, apart = count && (over.bottom || over.right);
+    if (apart) {
+        int64_t pads[] = {0, 0, p.top, p.left, 0, 0, p.bottom, p.right};
+        gr_operator(to, "Pad", "padded");
+        gr_operator_input(to, 0);
+        gr_operator_integers(to, "pads", 8, pads);
+        padding = over;
+    } else {
+        padding.bottom += over.bottom;
+        padding.right += over.right;
+    }
+    gr_operator(to, type, NULL);
+    if (apart)
+        gr_operator_value(to, "padded");
+    else
+        gr_operator_input(to, 0);
+    if (average)
+        gr_operator_int(to, "count_include_pad", count && !apart);
+    gr_operator_pair(to, "kernel_shape", kernel);
+    gr_operator_pads(to, &padding);
+    gr_operator_pair(to, "strides", stride);
+    return GR_OK;
+}

@@ -4,6 +4,7 @@
 
 #include "kernels/pool.h"
 #include "layers/parts.h"
+#include "net/operators.h"
 
 struct gr_pooling_options {
     int kernel[2], stride[2]; /* a stride of 0 is the kernel's size */
@@ -28,5 +29,10 @@ int gr_pooling_shape(const struct gr_layer *layer, const struct gr_shape *in, st
 
 /* What the kernels want to know. */
 struct gr_pooling gr_pooling_of(const struct gr_layer *layer, const struct gr_geometry *geometry);
+
+/* The `operators` function of both, as the operator of type `type`. A last window that hangs over the edge
+ * becomes padding: what ONNX calls ceil_mode is not counted alike everywhere. */
+int gr_pooling_operators(const struct gr_layer *layer, const char *type, bool average,
+                         struct gr_operators *to);
 
 #endif

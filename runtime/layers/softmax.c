@@ -2,6 +2,7 @@
 #include "base/status.h"
 #include "kernels/elementwise.h"
 #include "layers/parts.h"
+#include "net/operators.h"
 
 static int softmax_shape(const struct gr_layer *layer, const struct gr_shape *in, struct gr_shape *out) {
     (void)layer;
@@ -30,6 +31,14 @@ static int softmax_backward(const struct gr_pass *pass) {
     return GR_OK;
 }
 
+static int softmax_operators(const struct gr_layer *layer, struct gr_operators *to) {
+    (void)layer;
+    gr_operator(to, "Softmax", NULL);
+    gr_operator_input(to, 0);
+    gr_operator_int(to, "axis", 1);
+    return GR_OK;
+}
+
 const struct gr_layer_kind gr_layer_softmax = {
     .name = "softmax",
     .summary = "exp(x) over its sum along the channels",
@@ -40,4 +49,5 @@ const struct gr_layer_kind gr_layer_softmax = {
     .needs = softmax_needs,
     .forward = softmax_forward,
     .backward = softmax_backward,
+    .operators = softmax_operators,
 };

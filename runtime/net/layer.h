@@ -144,6 +144,8 @@ struct gr_pass {
     float *const *gp; /* gradient of each parameter in file layout, overwritten; NULL entries: not wanted */
 };
 
+struct gr_operators; /* net/operators.h */
+
 enum gr_trait {
     GR_TRAIT_EPILOGUE = 1, /* forward applies pass->epilogue */
     GR_TRAIT_INPLACE = 2,  /* forward may write y over x[0], backward gx[0] over gy */
@@ -208,6 +210,11 @@ struct gr_layer_kind {
 
     /* Multiply-adds of a forward pass over one photo. NULL: counted as none. */
     int64_t (*multiply_adds)(const struct gr_layer *layer, const struct gr_shape *in, struct gr_shape out);
+
+    /* The layer in the words of ONNX, in inference mode, for the network's own input size. Failures are kept
+     * in *to; what is returned besides is an error of the kind's own. NULL: there are none, so that a network
+     * with such a layer cannot be exported (one with GR_TRAIT_IDENTITY is left out and needs none). */
+    int (*operators)(const struct gr_layer *layer, struct gr_operators *to);
 };
 
 /* The kinds, in layers/registry.c: NULL-terminated. */

@@ -21,6 +21,7 @@ local commands = { -- name, arguments, what it does
    { "embed", "MODEL IMAGES --at LAYER --out FILE.npy", "features of photos" },
    { "inspect", "FILE", "any weights, model, photo, lock, pack, run folder or data folder, explained" },
    { "convert", "IN OUT", "weights between formats" },
+   { "export", "MODEL OUT.onnx", "a network for other programs to run, as ONNX" },
    { "pack", "RUNDIR OUT.graft", "a run in one file, to be shared" },
    { "new", "NAME", "a recipe to start from, for your data" },
    { "bench", "", "how fast this machine trains: times and memory on random photos" },
@@ -29,7 +30,6 @@ local commands = { -- name, arguments, what it does
 cli.commands = commands -- the reference must explain each of them
 local later = { -- part of Graft, but not of this version
    probe = true,
-   export = true,
 }
 
 function cli.usage()

@@ -243,6 +243,17 @@ function methods:save(path, options)
    return self
 end
 
+-- An ONNX file, for other programs to run.
+function methods:export(path, options)
+   options = strict.options(options, "net:export", { aux = "boolean" })
+   strict.check(path, "string", "net:export: the path")
+   if require("graft.context").planning then
+      return self
+   end
+   call("net:export", core.export, handles[self], path, { aux = options.aux or false })
+   return self
+end
+
 -- The logits of a batch [N,C,H,W]; with {heads=true} a table {head=, [layer]=} with every classifier's.
 function methods:forward(x, options)
    options = strict.options(options, "net:forward", { heads = "boolean" })
