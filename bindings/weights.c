@@ -480,14 +480,10 @@ void graft_open_weights(lua_State *L) {
         {NULL, NULL},
     };
     static const luaL_Reg functions[] = {
-        {"weights", core_weights},
-        {"save_weights", core_save_weights},
-        {"save_model", core_save_model},
-        {"load_model", core_load_model},
-        {"export", core_export},
-        {"hold_model", core_hold_model},
-        {"snapshot", core_snapshot},
-        {NULL, NULL},
+        {"weights", core_weights},       {"save_weights", core_save_weights},
+        {"save_model", core_save_model}, {"load_model", core_load_model},
+        {"export", core_export},         {"hold_model", core_hold_model},
+        {"snapshot", core_snapshot},     {NULL, NULL},
     };
     graft_class(L, TYPE, methods, weights_collect);
     graft_class(L, SNAPSHOT, snapshot_methods, snapshot_collect);

@@ -201,9 +201,7 @@ describe("wrong usage ends with 2", function()
   end)
 
   it("and what is not there yet says so, with 1", function()
-    for _, name in ipairs { "probe", "export" } do
-      helpers.refused({ name, "x", "y" }, 1, { "graft " .. name, "not in this version" })
-    end
+    helpers.refused({ "probe", "x", "y" }, 1, { "graft probe", "not in this version" })
     helpers.refused({ "run", "head_only", "--sandbox", "--trust" }, 2, "--trust and --sandbox exclude each other")
     for _, name in ipairs { "probe", "advise", "study", "lr_find" } do
       helpers.refused({ "run", helpers.recipe(('require "graft".%s()'):format(name)) }, 1,

@@ -17,6 +17,8 @@ local looks = {
     { "embed", "MODEL", photos .. "/mugs", "--at", "layer2", "--out", "../embedded.npy" } },
   { "batches", 'for _ in d.train:batches { net = net, batch_size = 5, shuffle = true, augment = "standard" } do break end' },
   { "summary", 'net:summary "*" tostring(net) tostring(d) net:clone():cut "layer2":close()' },
+  { "export", 'local path = os.tmpname() net:export(path, { aux = true }) os.remove(path)',
+    { "export", "MODEL", "../exported.onnx", "--force" } },
   { "inspect", nil, { "inspect", "MODEL" } },
   { "inspect a run", nil, { "inspect", "RUN" } },
   { "inspect photos", nil, { "inspect", photos } },

@@ -221,7 +221,7 @@ describe("the Lua of a recipe", function()
     end
     for _, name in ipairs { "read", "write", "remove", "rename", "list", "stat", "make_folder", "memory", "clear_interrupt",
       "hold_interrupt", "child", "guard", "error", "embedded", "digest_file", "weights", "save_weights", "save_model",
-      "process_peak", "seed", "fit", "register_layer", "features", "forget" } do
+      "export", "process_peak", "seed", "fit", "register_layer", "features", "forget" } do
       forbidden["core." .. name] = core[name]
     end
     for name, value in pairs(forbidden) do

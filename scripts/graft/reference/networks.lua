@@ -252,6 +252,21 @@ topic.entries = {
       see = { "graft.load", "graft.out" },
    },
    {
+      name = "net:export",
+      text = "Writes the network as an ONNX file, for other programs to run; Graft itself does not read it. graft export tells "
+         .. "what is in it. Auxiliary classifiers become outputs of their own, LAYER/logits.",
+      arguments = { { "path", "string", "required", "its name should end in .onnx" } },
+      options = { { "aux", "boolean", "false", "auxiliary classifiers as well" } },
+      returns = itself,
+      errors = { { "file", "it cannot be written", 'net:export("none/here.onnx")' },
+         { "option", "a layer is written in Lua, for which ONNX has no operator",
+            'graft.nn.network{ name = "own", input = { 3, 8, 8 }, build = function(x)\n'
+            .. '  return x:apply("half", graft.nn.layer{ kind = "half_export", forward = function(v) return v * 0.5 end })\n'
+            .. 'end }:export("own.onnx")' } },
+      example = 'net:export(graft.out("flowers.onnx"))',
+      see = { "net:save", "graft export" },
+   },
+   {
       name = "net:summary",
       text = "The table of a network as text: stages, or with a glob every layer that it matches. print(net) shows the same.",
       arguments = { { "glob", "string", "", 'names of layers, such as "layer4.*" or "*"' } },
