@@ -300,6 +300,14 @@ static int trainer_lr(lua_State *L) {
     return 1;
 }
 
+/* trainer:set_lr(rate): another base rate from the next step on */
+static int trainer_set_lr(lua_State *L) {
+    static const char who[] = "trainer:set_lr";
+    const struct trainer *trainer = check_idle(L, who);
+    graft_check_in(L, gr_trainer_set_lr(trainer->trainer, (float)graft_number(L, 2, who, "the rate")), who);
+    return 0;
+}
+
 static int trainer_norm(lua_State *L) {
     lua_pushnumber(L, gr_trainer_norm(check(L, "trainer:norm")->trainer));
     return 1;
@@ -598,7 +606,8 @@ void graft_open_trainer(lua_State *L) {
         {"hold", trainer_hold},       {"restore", trainer_restore},
         {"use", trainer_use},         {"calibrate", trainer_calibrate},
         {"rest", trainer_rest},       {"close", trainer_close},
-        {"stashed", trainer_stashed}, {NULL, NULL},
+        {"stashed", trainer_stashed}, {"set_lr", trainer_set_lr},
+        {NULL, NULL},
     };
     static const luaL_Reg functions[] = {
         {"trainer", core_trainer}, {"evaluate", core_evaluate}, {"interval", core_interval}, {NULL, NULL}};

@@ -48,6 +48,17 @@ local function describe(name, values)
    return table.concat(words, " ")
 end
 
+-- The same as Lua, with other values for some keys: "graft.sgd { lr = 0.1, momentum = 0.9 }".
+local function code(name, values)
+   local words, fields = {}, kinds[name][2]
+   for _, key in ipairs(strict.keys(fields)) do
+      if fields[key][2] == nil or show(values[key]) ~= show(fields[key][2]) then
+         words[#words + 1] = ("%s = %s"):format(key, (show(values[key]):gsub("^{(.*)}$", "{ %1 }")))
+      end
+   end
+   return ("graft.%s%s { %s }"):format(kinds[name][1] == "augment" and "augment." or "", name, table.concat(words, ", "))
+end
+
 local function make(name)
    local group, fields = kinds[name][1], kinds[name][2]
    local who = "graft." .. (group == "augment" and "augment." or "") .. name
@@ -101,6 +112,18 @@ local descriptions = { optimizer = {}, schedule = {}, augment = {} }
 for _, name in ipairs(strict.keys(kinds)) do
    local group = kinds[name][1]
    descriptions[group][name] = make(name)
+end
+
+-- Lua that makes this description, with other values for the keys of `changes`.
+function descriptions.code(value, changes)
+   local values = {}
+   for key, field in pairs(value) do
+      values[key] = field
+   end
+   for key, field in pairs(changes or {}) do
+      values[key] = field
+   end
+   return code(values.name, values)
 end
 
 -- What the reference says of its options, by name: {name, type, default, text} with types and defaults of here, sorted.

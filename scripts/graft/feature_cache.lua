@@ -156,8 +156,10 @@ end
 
 -- Nothing is kept after all: the same training, but the frozen part runs in every epoch. What was written makes room.
 local function keep_nothing(choice, why, folder)
-   core.forget()
-   cache.clean(folder)
+   if folder then
+      core.forget()
+      cache.clean(folder)
+   end
    progress.line(why .. "; so nothing is kept, and the frozen part runs in every epoch")
    choice.mode = choice.pool and choice.mode or "none"
    choice.train, choice.val, choice.bytes, choice.photos, choice.layers = false, false, 0, 0, core.array {}
@@ -180,10 +182,14 @@ local function done_text(job, choice, features, seconds, folder)
       found > 0 and ("; %s of the %s were there"):format(format.count(found), format.count(all)) or "")
 end
 
--- Runs the frozen part over the sets of a choice. Returns the features, or nil where there are none to keep.
+-- Runs the frozen part over the sets of a choice. Returns the features, or nil where there are none to keep. Without a folder
+-- there is no file to keep them in.
 function cache.fill(job, choice, folder)
    if choice.bytes == 0 then
       return nil
+   elseif choice.where == "file" and not folder then
+      return keep_nothing(choice, ("what the frozen part makes of the photos takes %s, more than the %s of memory that the cache "
+         .. "may take"):format(format.bytes(choice.bytes), format.bytes(choice.budget)))
    end
    local sets = {}
    for i, set in ipairs(choice.sets) do

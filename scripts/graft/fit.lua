@@ -14,6 +14,7 @@ local run_folder = require "graft.run_folder"
 local trainer = require "graft.trainer"
 local run = require "graft.run"
 local feature_cache = require "graft.feature_cache"
+local loop = require "graft.loop"
 local prefix = require "graft.prefix"
 
 local fit = {}
@@ -77,7 +78,7 @@ function fit.match_classes(net, d, who)
    if #own ~= #given or missing then
       core.error("name", ("%s: the network tells %d classes apart and the data has %d (%s)%s"):format(who, #own, #given,
          missing and ('"%s" is not among the network\'s'):format(missing) or "some of the network's are not in the data",
-         who == WHO and "; first\n   net:replace_head(data)" or ""))
+         who:find("^graft%.") and "; first\n   net:replace_head(data)" or ""))
    end
    for i, name in ipairs(own) do
       if given[i] ~= name then
@@ -87,15 +88,16 @@ function fit.match_classes(net, d, who)
    return d
 end
 
--- What this fit is about to do; also what graft plan prints.
-function fit.prepare(net, d, options)
-   network.handle(net, WHO)
+-- What this fit is about to do; also what graft plan prints. `who`: the function that fits, if it is another one.
+function fit.prepare(net, d, options, who)
+   who = who or WHO
+   network.handle(net, who)
    if not data.is(d) then
-      core.error("option", ("%s: expected a data set (graft.data.folder), got %s"):format(WHO, type(d)))
+      core.error("option", ("%s: expected a data set (graft.data.folder), got %s"):format(who, type(d)))
    end
-   options = check_values(strict.options(options, WHO, keys), WHO)
-   local cache_option = feature_cache.option(options.cache, WHO)
-   d = fit.match_classes(net, d, WHO)
+   options = check_values(strict.options(options, who, keys), who)
+   local cache_option = feature_cache.option(options.cache, who)
+   d = fit.match_classes(net, d, who)
    local train = d.train
    local val = d.val
    if options.val == false then
@@ -103,27 +105,27 @@ function fit.prepare(net, d, options)
    elseif data.is_set(options.val) then
       val = options.val
    elseif options.val ~= nil and options.val ~= true then
-      core.error("option", WHO .. ": val must be a set such as data.test, or false")
+      core.error("option", who .. ": val must be a set such as data.test, or false")
    end
    if val and #val == 0 then
       val = nil
    end
    if #train == 0 then
-      core.error("data", WHO .. ": there is no photo to train on")
+      core.error("data", who .. ": there is no photo to train on")
    end
    if options.batch_size and options.batch_size > #train then
-      core.error("option", ("%s: batch_size %d is more than the %d photos to train on"):format(WHO, options.batch_size,
+      core.error("option", ("%s: batch_size %d is more than the %d photos to train on"):format(who, options.batch_size,
          #train))
    end
    local batch_size = math.min(options.batch_size or 32, #train)
    local steps = (options.drop_last and #train // batch_size or math.ceil(#train / batch_size))
-   local handle = network.handle(net, WHO)
+   local handle = network.handle(net, who)
    if handle:parameters(true) == 0 then
-      core.error("option", WHO .. ": every layer is frozen, so there is nothing to train; net:unfreeze(\"head\")?")
+      core.error("option", who .. ": every layer is frozen, so there is nothing to train; net:unfreeze(\"head\")?")
    end
-   options.prefix = prefix.option(options.prefix, handle, WHO)
-   return { net = net, handle = handle, data = d, train = train, val = val, options = options, cache_option = cache_option,
-      batch_size = batch_size, steps_per_epoch = steps, steps = steps * options.epochs }
+   options.prefix = prefix.option(options.prefix, handle, who)
+   return { who = who, net = net, handle = handle, data = d, train = train, val = val, options = options,
+      cache_option = cache_option, batch_size = batch_size, steps_per_epoch = steps, steps = steps * options.epochs }
 end
 
 -- The digest of what must not change between an interrupted run and its resumption.
@@ -254,8 +256,8 @@ local function better(job, row, best)
 end
 
 -- One step; where the numbers ran away, the error names the photos.
-local function step(job, b, batch)
-   local ok, loss = pcall(job.trainer.step_batch, job.trainer, b, batch)
+local function step(job, b)
+   local ok, loss = pcall(loop.step, job, b)
    if ok then
       return loss
    elseif core.is_error(loss) and loss.kind == "number" then
@@ -271,15 +273,10 @@ end
 local function train_epoch(job, epoch, last_row)
    local bar, sum, count = job.bar, 0, 0
    local seen = last_row and last_row.val_accuracy and ("val %.3f  "):format(last_row.val_accuracy) or ""
-   local handle = data.handle(job.train, WHO)
-   local own = type(job.fields.loss) == "function" -- it gets the batch as recipes know it
-   local features = job.cache.train and job.features or nil
-   for _, _, b in handle:batches { net = job.handle, batch_size = job.batch_size, shuffle = true, epoch = epoch,
-      view = feature_cache.view(job.cache, epoch), augment = not features and job.augment or nil, features = features,
-      drop_last = job.options.drop_last or false, fit = core.fit(), seed = core.seed(), tensors = false } do
+   for _, _, b in loop.batches(job, epoch) do
       local n = b:count()
-      job.cache.hits = job.cache.hits + (features and n or 0)
-      local loss = step(job, b, own and data.wrap_batch(b) or nil)
+      job.cache.hits = job.cache.hits + (job.cache.train and n or 0)
+      local loss = step(job, b)
       sum, count = sum + loss * n, count + n
       bar:step(n, ("loss %.3f  %slr %s  %.0f photos/s"):format(sum / count, seen, format.even_rate(job.trainer:lr()),
          bar:rate()))
@@ -506,34 +503,15 @@ local function train(job, state, folder)
    end
 end
 
--- Computes what the frozen part makes of the photos, if that can be kept.
+-- Keeps what the frozen part makes of the photos; that is time of this fit.
 local function keep_features(job, state, folder)
    local started = core.clock()
-   job.cache = feature_cache.choose(job)
    if state.stopped then
+      job.cache = feature_cache.choose(job)
       return
    end
-   job.features = feature_cache.fill(job, job.cache, folder)
-   if not job.cache.train then
-      job.trainer:calibrate(data.handle(job.train, WHO)) -- int8 on photos; a no-op otherwise
-   else
-      job.trainer:use(job.features)
-   end
+   loop.keep(job, folder)
    state.seconds = state.seconds + core.clock() - started
-end
-
--- Gives up what holds the network: trainer and features. A second call does nothing. Features are remembered for what
--- comes next, unless memory is scarce.
-local function release(job)
-   for _, name in ipairs { "trainer", "features" } do
-      if job[name] then
-         job[name]:close()
-         job[name] = nil
-      end
-   end
-   if core.memory().limit > 0 then
-      core.forget()
-   end
 end
 
 -- Files of features are for this fit alone; one that was stopped leaves them to --resume.
@@ -578,21 +556,9 @@ function fit.fit(net, d, options)
    context.modes[#context.modes + 1] = modes(job)
    local resuming = context.resume or job.options.resume
    local folder = run_folder.start(job.options.out, resuming)
-   local size = data.handle(job.data, WHO):size()
-   if size and size ~= job.handle:input_shape()[2] then
-      job.handle:set_size(size) -- the data's size wins, and the model that is saved says so
-   end
-   local several = data.handle(job.data, WHO):multilabel()
-   if several ~= job.handle:multilabel() then
-      job.handle:set_multilabel(several) -- probabilities are sigmoids then, and the model file says so
-   end
-   job.augment = data.augment(job.options.augment, WHO)
-   job.options.steps, job.options.batch_size = job.steps, job.batch_size
-   job.fields = trainer.options(job.options, WHO, job.steps_per_epoch)
-   job.fields.at_once = true -- a step that fails ends the fit, whose last checkpoint is whole
    local state = { epoch = 0, rows = {}, worse = 0, seconds = 0, next_save = 0, held = {},
       frozen_before = (job.handle:digest(true)) }
-   job.trainer = core.trainer(job.handle, job.fields)
+   loop.open(job, core.fit())
    local files = folder
    local saved, path
    if resuming then
@@ -609,12 +575,12 @@ function fit.fit(net, d, options)
       run_folder.trim_metrics(folder, core.fit(), state.epoch)
    end
    local guard <close> = setmetatable({}, { __close = function() -- luacheck: ignore 211
-      release(job) -- a fit that fails leaves the network free
+      loop.close(job) -- a fit that fails leaves the network free
    end })
    keep_features(job, state, folder)
    local interrupted = train(job, state, folder)
    state.stashed = job.trainer:stashed()
-   release(job)
+   loop.close(job)
    clean_up(job, state, folder)
    if interrupted then
       core.hold_interrupt() -- what is left is quick; a second Ctrl-C ends the program at once

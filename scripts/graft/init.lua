@@ -64,6 +64,10 @@ function graft.fine_tune(net, d, options)
    return require("graft.fit").fine_tune(net, d, options)
 end
 
+function graft.lr_find(net, d, options)
+   return require("graft.lr_find").find(net, d, options)
+end
+
 function graft.plan(net, d, options)
    return require("graft.plan").print(net, d, options)
 end
@@ -101,7 +105,6 @@ local later = {
    "probe",
    "advise",
    "study",
-   "lr_find",
 }
 for _, name in ipairs(later) do
    graft[name] = function()

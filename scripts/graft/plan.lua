@@ -387,20 +387,19 @@ local function text_of(job, document, timed, number)
       format.columns(rows) }, "\n")
 end
 
--- A run that was planned, not made: reading what would have been measured ends the planning.
-local function planned_run(job)
-   local known = { name = job.options.name, epochs_wanted = job.options.epochs, state = {}, out = context.options_out }
+-- What was planned, not made: reading what would have been measured ends the planning. `known`: fields that are known before.
+function plan.pending(name, kind, known, text)
    return setmetatable({}, {
       planned = true,
-      __name = "graft.run",
+      __name = kind,
       __tostring = function()
-         return "(planned, not trained)"
+         return text
       end,
       __index = function(_, key)
          if known[key] ~= nil then
             return known[key]
          end
-         context.finish { planned = "run." .. tostring(key) }
+         context.finish { planned = ("%s.%s"):format(name, tostring(key)) }
       end,
    })
 end
@@ -432,7 +431,8 @@ function plan.phase(job)
    if not context.json then
       print((#context.phases > 1 and "\n" or "") .. in_width(text_of(job, document, timed, #context.phases)))
    end
-   return planned_run(job)
+   return plan.pending("run", "graft.run", { name = job.options.name, epochs_wanted = job.options.epochs, state = {},
+      out = context.options_out }, "(planned, not trained)")
 end
 
 -- What graft.trainer does while a recipe is planned: the layers are known, batches and epochs are the recipe's own.
