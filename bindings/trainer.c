@@ -599,14 +599,22 @@ static int trainer_calibrate(lua_State *L) {
 
 void graft_open_trainer(lua_State *L) {
     static const luaL_Reg methods[] = {
-        {"step", trainer_step},       {"step_batch", trainer_step_batch},
-        {"lr", trainer_lr},           {"steps", trainer_steps},
-        {"norm", trainer_norm},       {"logits", trainer_logits},
-        {"net", trainer_net},         {"save", trainer_save},
-        {"hold", trainer_hold},       {"restore", trainer_restore},
-        {"use", trainer_use},         {"calibrate", trainer_calibrate},
-        {"rest", trainer_rest},       {"close", trainer_close},
-        {"stashed", trainer_stashed}, {"set_lr", trainer_set_lr},
+        {"step", trainer_step},
+        {"step_batch", trainer_step_batch},
+        {"lr", trainer_lr},
+        {"steps", trainer_steps},
+        {"norm", trainer_norm},
+        {"logits", trainer_logits},
+        {"net", trainer_net},
+        {"save", trainer_save},
+        {"hold", trainer_hold},
+        {"restore", trainer_restore},
+        {"use", trainer_use},
+        {"calibrate", trainer_calibrate},
+        {"rest", trainer_rest},
+        {"close", trainer_close},
+        {"stashed", trainer_stashed},
+        {"set_lr", trainer_set_lr},
         {NULL, NULL},
     };
     static const luaL_Reg functions[] = {

@@ -58,19 +58,22 @@ local function round(rate)
 end
 
 -- points: {lr=, loss=, smoothed=} in the order of the steps; `steps` is how many there would have been. Returns
--- {began=, lowest=, minimum=, steepest=, lr=}; without the last three where the loss never fell.
+-- {began=, lowest=, minimum=, steepest=, lr=}; without the last three where the loss never fell, without any of no points.
 function lr_find.suggest(points, steps)
+   if #points == 0 then
+      return {}
+   end
    local quiet = math.max(1, math.min(#points, math.floor(QUIET * steps)))
    local began = 0
    for i = 1, quiet do
       began = began + points[i].loss / quiet
    end
-   local best
-   for i = quiet, #points do
-      best = (not best or points[i].smoothed < points[best].smoothed) and i or best
+   local best = quiet
+   for i = quiet + 1, #points do
+      best = points[i].smoothed < points[best].smoothed and i or best
    end
-   local result = { began = began, lowest = best and points[best].smoothed or began }
-   if not best or result.lowest > FALL * began then
+   local result = { began = began, lowest = points[best].smoothed }
+   if result.lowest > FALL * began then
       return result
    end
    local steepest, at = 0, best
@@ -92,7 +95,7 @@ local keys = { optimizer = "table", batch_size = "integer", augment = { "string"
    cache = { "string", "table" } }
 
 local function check_range(options)
-   options.start, options.stop = options.start or 1e-6, options.stop or 1
+   options.start, options.stop = options.start or 1e-5, options.stop or 1
    for _, name in ipairs { "start", "stop" } do
       local rate = options[name]
       if not (rate > 0 and rate < math.huge) then
@@ -151,13 +154,15 @@ local function search(job)
 end
 
 local ends = {
-   stop = "until the last rate",
-   worse = ("then the smoothed loss was more than %d times its lowest"):format(WORSE),
-   number = "then the loss or a gradient was no number any more",
+   stop = "to the last rate",
+   worse = ("then the smoothed loss was %d times its lowest"):format(WORSE),
+   number = "then the loss or a gradient was no number",
 }
 
 local function why_of(found, ended)
-   if not found.lr then
+   if not found.began then
+      return "the loss of the first step, or a gradient of it, was no number"
+   elseif not found.lr then
       return ("at no rate did the smoothed loss fall by %d %% below the %.3f where it began: the network may be done learning, "
          .. "or needs other rates (start, stop) or more steps"):format(math.floor((1 - FALL) * 100 + 0.5), found.began)
    end
@@ -167,12 +172,13 @@ end
 
 -- --- what it gives ---
 
--- The curve as a chart of graft.plot.
-function lr_find.chart(self)
+-- The curve as a chart of graft.plot; also the loss of each step, if wished.
+function lr_find.chart(self, with_steps)
    local raw, smoothed = {}, {}
    for i, point in ipairs(self.points) do
       raw[i], smoothed[i] = { point.lr, point.loss }, { point.lr, point.smoothed }
    end
+   raw = with_steps and { name = "of each step", points = raw, dashed = true } or nil
    local marks = {}
    for i, name in ipairs { "lr", "steepest", "minimum" } do
       local rate = rawget(self, name)
@@ -180,11 +186,11 @@ function lr_find.chart(self)
    end
    local most = 0 -- a loss that ran away at the end would press the rest flat
    for _, point in ipairs(self.points) do
-      most = math.max(most, 1.5 * self.points[1].loss, point.lr <= (rawget(self, "minimum") or 0) and point.loss or 0)
+      most = math.max(most, 1.5 * (self.began or 0), point.lr <= (rawget(self, "minimum") or 0) and point.smoothed or 0)
    end
    return { title = "loss while the learning rate rises", x = { label = "learning rate", log = true },
       y = { label = "loss", max = most > 0 and most or nil },
-      series = { { name = "smoothed", points = smoothed }, { name = "of each step", points = raw, dashed = true } }, marks = marks }
+      series = { { name = "smoothed", points = smoothed }, raw }, marks = marks }
 end
 
 -- Rows {name, text} of what was found.
@@ -198,11 +204,10 @@ function lr_find.rows(self)
    else
       rows[1] = { "lr", "no suggestion: " .. self.why }
    end
-   rows[#rows + 1] = { "steps", ("%d of %d, batch %d, rates from %s to %s; %s"):format(#self.points, self.steps, self.batch_size,
-      format.rate(self.start), format.rate(self.stop), ends[self.ended]) }
+   rows[#rows + 1] = { "steps", ("%d of %d, batch %d; %s"):format(#self.points, self.steps, self.batch_size, ends[self.ended]) }
    rows[#rows + 1] = { "spent", ("%s on a copy: the network is as it was"):format(format.seconds(self.seconds)) }
    if rawget(self, "lr") then
-      rows[#rows + 1] = { "next", ("optimizer = %s"):format(self.code) }
+      rows[#rows + 1] = { "next", ("graft.fit(net, data, { optimizer = %s })"):format(self.optimizer) }
    end
    return rows
 end
@@ -215,7 +220,7 @@ end
 
 local function result(fields)
    setmetatable(fields, { __name = "graft.lr", __tostring = lr_find.text })
-   strict.table(fields, "what lr_find found", { "steepest", "minimum" })
+   strict.table(fields, "what lr_find found", { "steepest", "minimum", "began", "lowest" })
    local meta = getmetatable(fields)
    local index = meta.__index
    meta.__index = function(self, key)
@@ -249,8 +254,8 @@ function lr_find.find(net, d, options)
    local optimizer = job.options.optimizer
    return result { lr = found.lr, steepest = found.steepest, minimum = found.minimum, points = points,
       why = why_of(found, ended), began = found.began, lowest = found.lowest, ended = ended, steps = #job.rates,
-      start = job.rates[1], stop = job.rates[#job.rates], batch_size = job.batch_size, seconds = core.clock() - started,
-      code = found.lr and descriptions.code(optimizer, { lr = found.lr }) or "" }
+      batch_size = job.batch_size, seconds = core.clock() - started,
+      optimizer = descriptions.code(optimizer, { lr = found.lr }) }
 end
 
 return lr_find

@@ -33,12 +33,13 @@ local format = require "graft.format"
 local reference = {}
 
 -- Files in scripts/graft/reference/, in the order of the page.
-reference.files = { "start", "networks", "layers", "data", "training", "results", "tensors", "image", "session", "command_line",
-   "elsewhere", "security" }
+reference.files = { "start", "networks", "layers", "data", "training", "lr_find", "results", "tensors", "image", "session",
+   "command_line", "elsewhere", "security" }
 
 -- What stands before the names of a type's methods and fields, by the __name of its metatable.
 reference.prefixes = { ["graft.network"] = "net", ["graft.data"] = "data", ["graft.set"] = "set", ["graft.sample"] = "sample",
    ["graft.batch"] = "b", ["graft.trainer"] = "tr", ["graft.run"] = "run", ["graft.result"] = "result",
+   ["graft.lr"] = "found",
    ["graft.tensor"] = "x", ["graft.node"] = "node", ["graft.loss"] = "loss", ["graft.layer"] = "layer",
    ["graft.error"] = "err" }
 
@@ -49,6 +50,7 @@ reference.preamble = {
    { "tr", "graft.trainer(net, { optimizer = graft.sgd{ lr = 0.01 } })", "a trainer" },
    { "run", "graft.fit(net, d, { epochs = 3 })", "what a training returned" },
    { "result", "graft.evaluate(net, d.val)", "what a measurement returned" },
+   { "found", 'graft.lr_find(net:unfreeze("*"), d, { start = 1e-3 })', "what a search for the rate returned" },
    { "x", "graft.tensor{ { 1, 2, 3 }, { 4, 5, 6 } }", "a tensor of shape [2,3]" },
 }
 

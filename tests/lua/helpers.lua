@@ -177,7 +177,8 @@ end
 
 -- ---- photos ----
 
-local colours = { mugs = { 0.8, 0.3, 0.3 }, bowls = { 0.3, 0.8, 0.3 }, plates = { 0.3, 0.3, 0.8 }, vases = { 0.7, 0.7, 0.2 } }
+local colours = { mugs = { 0.8, 0.3, 0.3 }, bowls = { 0.3, 0.8, 0.3 }, plates = { 0.3, 0.3, 0.8 }, vases = { 0.7, 0.7, 0.2 },
+  bees = { 0.7, 0.6, 0.2 } }
 
 -- A photo of this class: its colour under noise, each number another one.
 function helpers.photo(class, number, size)

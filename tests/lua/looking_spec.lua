@@ -9,6 +9,9 @@ local weights = helpers.weights()
 local looks = {
   { "plan", 'graft.plan(net, d, { epochs = 2, optimizer = graft.adamw { lr = 0.1 }, augment = "standard", loss = noisy })',
     { "plan", "fine_tune", "--data", photos, "--weights", weights, "--augment", "standard" } },
+  { "lr_find", 'print(graft.lr_find(net, d, { steps = 12, batch_size = 5, augment = "light", loss = noisy, bn = "train" }))'
+    .. ' local found = graft.lr_find(net, d, { steps = 12, optimizer = graft.adamw { lr = 1 }, start = 1e-4 })'
+    .. ' graft.report(found, os.tmpname())' },
   { "predict", "net:predict { d.val[1].file, d.train[1].file }", { "predict", "MODEL", photos .. "/mugs/1.jpg" } },
   { "eval", "graft.evaluate(net, d.val) graft.evaluate(net, d.train, { batch_size = 5 })", { "eval", "MODEL", photos } },
   { "features", 'net:features(graft.zeros(2, 3, 16, 16), { "layer1", "layer4" })' },

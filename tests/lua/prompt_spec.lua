@@ -479,7 +479,7 @@ describe("completion", function()
 end)
 
 describe("the reference", function()
-  local later = { probe = true, advise = true, study = true, lr_find = true, image = true, nn = true, data = true }
+  local later = { probe = true, advise = true, study = true, image = true, nn = true, data = true }
 
   it("has an entry for every public name", function()
     for name in pairs(graft) do

@@ -159,6 +159,7 @@ local function reachable()
     members("b", b)
   end
   fields("run", run, upvalue(run_of, "optional"))
+  fields("found", graft.lr_find(net:clone():unfreeze "*", d, { start = 1e-3 }))
   fields("result", graft.evaluate(net, d.val, { photos = true }),
     graft.fit(net:clone():replace_head(several), several, { epochs = 1 }).evaluation)
   graft.nn.network { input = { 3, 8, 8 }, classes = d, build = function(x)

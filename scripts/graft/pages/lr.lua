@@ -13,7 +13,7 @@ return function(found)
    return { title = "Learning rate", subtitle = "A copy of the network was trained while the rate rose from step to step.",
       sections = {
          { id = "suggestion", title = "Suggestion", html = page.facts(lr_find.rows(found))
-            .. plot.svg(lr_find.chart(found), { width = 760, height = 360 }) },
+            .. plot.svg(lr_find.chart(found, true), { width = 760, height = 360 }) },
          { id = "steps", title = "Steps", html = "<details><summary>the loss of every step</summary>"
             .. page.table { head = head, align = "rrr", rows = rows } .. "</details>" },
       }, text = tostring(found) .. "\n" }

@@ -104,7 +104,6 @@ local later = {
    "probe",
    "advise",
    "study",
-   "lr_find",
 }
 for _, name in ipairs(later) do
    table.insert(topic.entries, { name = "graft." .. name, arguments = {}, text = "Raises: it is not in this version of Graft.",
