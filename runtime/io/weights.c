@@ -318,6 +318,12 @@ static const struct {
     {0, 4, "GGUF", "is a GGUF file; safetensors or .pth is needed"},
 };
 
+/* The number of ONNX's format, then the name of the program that wrote the file. */
+static bool is_onnx(const unsigned char *start) {
+    return start[0] == 0x08 && start[1] >= 1 && start[1] < 0x20 && start[2] == 0x12 && start[3] >= 1 &&
+           start[3] < 0x40;
+}
+
 static int read_kind(struct gr_reader *reader) {
     unsigned char start[512] = {0};
     uint64_t size = reader->source->size;
@@ -336,6 +342,10 @@ static int read_kind(struct gr_reader *reader) {
     for (size_t i = 0; i < sizeof strangers / sizeof *strangers; i++)
         if (memcmp(start + strangers[i].offset, strangers[i].bytes, (size_t)strangers[i].length) == 0)
             return gr_fail(GR_ERROR_FILE, "%s", strangers[i].message);
+    if (is_onnx(start))
+        return gr_fail(GR_ERROR_FILE,
+                       "is an ONNX file: Graft writes those (graft export) and does not read them; "
+                       "use the .safetensors or .pth that it was made from");
     if (start[0] == 0x80 && start[1] >= 2 && start[1] <= 5) {
         reader->weights->format = "pth (legacy)";
         return gr_pth_read_legacy(reader);

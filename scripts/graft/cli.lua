@@ -19,7 +19,7 @@ local commands = { -- name, arguments, what it does
    { "predict", "MODEL IMAGE...", "class names and probabilities" },
    { "eval", "MODEL DATA", "accuracy, per-class table, confusion matrix" },
    { "embed", "MODEL IMAGES --at LAYER --out FILE.npy", "features of photos" },
-   { "inspect", "FILE", "any weights, model, photo, lock, pack, run folder or data folder, explained" },
+   { "inspect", "FILE", "any weights, model, photo, ONNX file, lock, pack, run folder or data folder" },
    { "convert", "IN OUT", "weights between formats" },
    { "export", "MODEL OUT.onnx", "a network for other programs to run, as ONNX" },
    { "pack", "RUNDIR OUT.graft", "a run in one file, to be shared" },

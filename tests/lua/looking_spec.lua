@@ -23,6 +23,7 @@ local looks = {
   { "export", 'local path = os.tmpname() net:export(path, { aux = true }) os.remove(path)',
     { "export", "MODEL", "../exported.onnx", "--force" } },
   { "inspect", nil, { "inspect", "MODEL" } },
+  { "inspect an ONNX file", nil, { "inspect", "../exported.onnx" } }, -- what the row above left
   { "inspect a run", nil, { "inspect", "RUN" } },
   { "inspect photos", nil, { "inspect", photos } },
 }

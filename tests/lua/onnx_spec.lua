@@ -158,6 +158,81 @@ describe("an exported network", function()
   end)
 end)
 
+describe("graft inspect of an ONNX file", function()
+  local onnx = require "graft.onnx"
+  local function field(number, value)
+    return type(value) == "number" and string.char(number << 3, value) or string.char(number << 3 | 2, #value) .. value
+  end
+  -- As an old program may have written it: a weight among the inputs, a shape without numbers, another operator set first.
+  local function foreign(name)
+    local function value(called, ...)
+      local dims = ""
+      for _, dim in ipairs { ... } do
+        dims = dims .. field(1, dim)
+      end
+      return field(1, called) .. field(2, field(1, field(1, 1) .. field(2, dims)))
+    end
+    local graph = field(1, field(1, "x") .. field(1, "w") .. field(2, "y") .. field(4, name)) .. field(2, "g")
+      .. field(5, field(1, 3) .. field(2, 1) .. field(8, "w") .. field(9, ("\0"):rep(12)))
+      .. field(11, value("x", field(2, "batch"), field(1, 3), "")) .. field(11, value("w", field(1, 3)))
+      .. field(12, field(1, "y"))
+    return field(1, 4) .. field(2, "other") .. field(7, graph) .. field(8, field(1, "ai.other") .. field(2, 1))
+      .. field(8, field(2, 9)) .. field(14, field(1, "note") .. field(2, "a\27b"))
+  end
+
+  it("says whose it is and what goes in and out, of Graft's own and of others'", function()
+    local own = helpers.path "own.onnx"
+    graft.load(helpers.weights()):export(own)
+    local text = helpers.done({ "inspect", own }).out
+    for _, piece in ipairs { "an ONNX file of format 8, operator set 17, ", "written by  graft " .. core.version
+      .. "; the network is mini", "6 Conv, 5 BatchNormalization, 5 Relu, 1 Add and 3 more", "input       image [N,3,16,16]\n",
+      "output      logits [N,5]\n", "classes     one, two, three, four and 1 more", "Graft does not read ONNX" } do
+      assert.contains(piece, text)
+    end
+    local document = helpers.json { "inspect", own }
+    assert.same({ "onnx", 8, 17, "graft", 20 }, { document.kind, document.format, document.operator_set, document.producer,
+      document.operators })
+    local path = helpers.write(helpers.path "foreign.bin", foreign "Do\27[31m")
+    text = helpers.done({ "inspect", path }).out
+    assert.contains("operator set 9", text)
+    assert.contains("1 Do\\x1b[31m", text)
+    assert.contains("input       x [batch,3,?]\n", text)
+    assert.contains("output      y\n", text)
+    assert.equal("a\27b", helpers.json({ "inspect", path }).metadata.note)
+  end)
+
+  it("believes no length, and takes no cut or changed file for a whole one in silence", function()
+    local path, whole = helpers.path "broken.onnx", foreign "Relu"
+    local function read(bytes)
+      helpers.write(path, bytes)
+      local ok, failure = pcall(onnx.read, path)
+      assert.is_true(ok or core.is_error(failure) and failure.kind == "file" and failure.message:find(path, 1, true) == 1,
+        tostring(failure))
+      return ok
+    end
+    assert.is_true(read(whole))
+    for size = 0, #whole - 1 do
+      read(whole:sub(1, size))
+    end
+    for at = 1, #whole do
+      for _, byte in ipairs { 0, 0x7F, 0x80, 0xFF } do
+        read(whole:sub(1, at - 1) .. string.char(byte) .. whole:sub(at + 1))
+      end
+    end
+    assert.is_false(read(whole:sub(1, 20)))
+    assert.is_false(read "\8\8\18\255\255\255\255\255\255\255\255\127")
+    assert.is_false(read "")
+    helpers.refused({ "inspect", helpers.write(path, "not at all") }, 1, "broken.onnx: is no whole ONNX file")
+  end)
+
+  it("is where loading one points to", function()
+    local own = helpers.path "load.bin"
+    graft.load(helpers.weights()):export(own)
+    helpers.refused({ "predict", own, "photo.jpg" }, 1,
+      "load.bin: is an ONNX file: Graft writes those (graft export) and does not read them")
+  end)
+end)
+
 describe("graft export", function()
   local model = helpers.weights()
 

@@ -1,4 +1,4 @@
--- graft inspect FILE: weights, model, photo, lock, pack, run folder or a folder of photos, explained.
+-- graft inspect FILE: weights, model, photo, ONNX file, lock, pack, run folder or a folder of photos, explained.
 
 local core = require "graft.core"
 local checkpoints = require "graft.checkpoints"
@@ -238,6 +238,46 @@ local function inspect_pack(path)
       metrics = read.metrics or core.null }, table.concat(sections, "\n\n"))
 end
 
+local function texts(list)
+   local shown = {}
+   for i = 1, math.min(#list, 4) do
+      shown[i] = core.printable(list[i])
+   end
+   return #list == 0 and "none" or table.concat(shown, ", ") .. (#list > 4 and (" and %d more"):format(#list - 4) or "")
+end
+
+-- Graft writes such files and reads none, so this says whose it is and what goes in and out.
+local function inspect_onnx(path)
+   local told = require("graft.onnx").read(path)
+   local kinds, rows = {}, {}
+   for kind, count in pairs(told.kinds) do
+      kinds[#kinds + 1] = { kind, count }
+   end
+   table.sort(kinds, function(a, b)
+      return a[2] > b[2] or a[2] == b[2] and a[1] < b[1]
+   end)
+   for i, kind in ipairs(kinds) do
+      kinds[i] = ("%d %s"):format(kind[2], kind[1])
+   end
+   local own = told.metadata["graft.network"]
+   rows[1] = { "written by", core.printable(((told.producer or "?") .. " " .. (told.version or "")):gsub(" $", ""))
+      .. (own and "; the network is " .. core.printable(own) or "") }
+   rows[2] = { "operators", texts(kinds) }
+   rows[3] = { "constants", format.count(told.constants) }
+   rows[4] = { "input", texts(told.inputs) }
+   rows[5] = { "output", texts(told.outputs) }
+   local ok, classes = pcall(core.parse_json, told.metadata["graft.classes"] or "")
+   if ok and type(classes) == "table" and type(classes[1]) == "string" then
+      rows[6] = { "classes", texts(classes) }
+   end
+   rows[#rows + 1] = { "next", "Graft does not read ONNX: use the .safetensors or .pth that it was made from" }
+   return say({ kind = "onnx", format = told.format, producer = told.producer or core.null, version = told.version or core.null,
+      operator_set = told.operator_set or core.null, name = told.name or core.null, operators = told.operators,
+      constants = told.constants, inputs = core.array(told.inputs), outputs = core.array(told.outputs),
+      metadata = told.metadata }, ("%s: an ONNX file of format %d, operator set %s, %s\n%s"):format(core.printable(path),
+      told.format, told.operator_set or "?", format.bytes(core.stat(path).size), format.columns(rows, "ll", "  ")))
+end
+
 -- Skipped files by reason, as "7  reason (first.heic ...)".
 local function skipped_lines(skipped)
    local by_reason, order = {}, {}
@@ -354,6 +394,8 @@ function command.main(args)
          :format(path, path, path))
    elseif core.pack_is(path) or path:match("%.graft$") then
       return inspect_pack(path)
+   elseif path:match("%.onnx$") or require("graft.onnx").is(path) then
+      return inspect_onnx(path)
    elseif looks_like_weights(path) then
       return inspect_weights(path, given)
    elseif looks_like_photo(path) then

@@ -43,8 +43,8 @@ topic.entries = {
       .. "graft eval runs/two/best.safetensors photos --report photos.html", see = { "graft.evaluate", "graft.report" } },
    { name = "graft embed", command = "embed", text = "Writes features of photos as a .npy file, and the files' names beside it.",
       shell = "graft embed resnet18.safetensors new --at layer3 --out features.npy", see = { "graft.embed" } },
-   { name = "graft inspect", command = "inspect", text = "Says what a file or folder is: weights, a model, a photo, a lock, a "
-      .. "run folder or a data folder; of data also what is skipped, and photos that lie in two classes.",
+   { name = "graft inspect", command = "inspect", text = "Says what a file or folder is: weights, a model, a photo, a lock, an "
+      .. "ONNX file, a run folder or a data folder; of data also what is skipped, and photos that lie in two classes.",
       shell = "graft inspect photos\ngraft inspect resnet18.safetensors --layers", see = { "data.skipped" } },
    { name = "graft convert", command = "convert", text = "Reads weights of any known format and writes .safetensors: a model "
       .. "file when the architecture is known.", shell = "graft convert resnet18.safetensors copy.safetensors",
