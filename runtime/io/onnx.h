@@ -8,7 +8,7 @@
  *
  *     graft.network         name of the architecture
  *     graft.classes         JSON: the class of each logit; left out when they have no names
- *     graft.probabilities   "softmax" or, with several labels a photo, "sigmoid"
+ *     graft.probabilities   of logits: "softmax" or, with several labels a photo, "sigmoid"
  *     graft.preprocessing   JSON: {"size": [H,W], "resize", "stretch", "interpolation", "channels", "scale",
  *                           "mean", "std"}: the short side resized and the middle cut out (stretch: both
  * sides resized to size), then (value * scale - mean) / std

@@ -260,24 +260,30 @@ static void add_preprocessing(struct gr_text *model, const struct gr_network *ne
     gr_text_free(&text);
 }
 
-static void add_all_metadata(struct gr_text *model, const struct gr_network *net) {
+static void add_all_metadata(struct gr_text *model, const struct gr_operators *operators) {
+    const struct gr_network *net = operators->net;
     add_metadata(model, "graft.network", net->name);
     if (net->class_count)
         add_classes(model, net);
-    add_metadata(model, "graft.probabilities", net->multilabel ? "sigmoid" : "softmax");
+    if (operators->classifies)
+        add_metadata(model, "graft.probabilities", net->multilabel ? "sigmoid" : "softmax");
     add_preprocessing(model, net);
     for (const cJSON *item = net->metadata ? net->metadata->child : NULL; item; item = item->next)
         if (cJSON_IsString(item) && strncmp(item->string, "graft.", 6) != 0)
             add_metadata(model, item->string, item->valuestring);
 }
 
-static void add_doc(struct gr_text *model, const struct gr_network *net) {
+static void add_doc(struct gr_text *model, const struct gr_operators *operators) {
+    const struct gr_network *net = operators->net;
     struct gr_text text = {0};
-    gr_text_add(
-        &text,
-        "image: float32 [N,%d,%d,%d], preprocessed as graft.preprocessing in the metadata says. logits: "
-        "one number a class, in the order of graft.classes; their %s gives probabilities.",
-        net->input.c, net->input.h, net->input.w, net->multilabel ? "sigmoid" : "softmax");
+    gr_text_add(&text,
+                "image: float32 [N,%d,%d,%d], preprocessed as graft.preprocessing in the metadata says.",
+                net->input.c, net->input.h, net->input.w);
+    if (operators->classifies)
+        gr_text_add(
+            &text,
+            " logits: one number a class, in the order of graft.classes; their %s gives probabilities.",
+            net->multilabel ? "sigmoid" : "softmax");
     add_message(model, MODEL_DOC, &text);
 }
 
@@ -327,12 +333,12 @@ static void compose(struct parts *parts, const struct gr_operators *operators, c
     add_number(&parts->head, MODEL_FORMAT, GR_ONNX_FORMAT);
     add_string(&parts->head, MODEL_PRODUCER, "graft");
     add_string(&parts->head, MODEL_VERSION, version);
-    add_doc(&parts->head, net);
+    add_doc(&parts->head, operators);
     add_key(&parts->head, MODEL_GRAPH, WIRE_BYTES);
     add_varint(&parts->head, graph);
     add_number(&set, SET_VERSION, GR_OPERATOR_SET);
     add_message(&parts->tail, MODEL_OPERATOR_SET, &set);
-    add_all_metadata(&parts->tail, net);
+    add_all_metadata(&parts->tail, operators);
     parts->bytes = parts->head.length + graph + parts->tail.length;
     parts->head.failed |= constants.failed || parts->nodes.failed || parts->ends.failed || parts->tail.failed;
     gr_text_free(&constants);

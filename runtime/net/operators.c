@@ -276,7 +276,8 @@ static int make(struct gr_operators *to, int aux, bool *needed) {
     const struct gr_network *net = to->net;
     gr_graph_ancestors(net, net->output, needed);
     to->values[0] = copied(to, "image");
-    name_output(to, net->output, copied(to, "logits"));
+    to->classifies = net->head || net->class_count > 0;
+    name_output(to, net->output, copied(to, to->classifies ? "logits" : "features"));
     for (int i = 0; i < aux && !to->status; i++) {
         gr_graph_ancestors(net, net->aux[i].output, needed);
         name_output(to, net->aux[i].output, joined(to, net->aux[i].at, "/", "logits"));

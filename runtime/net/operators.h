@@ -6,7 +6,8 @@
  * Values and constants are called so that no two names can be the same, whatever the layers are called:
  *
  *     image                    the network's input, [N,C,H,W]
- *     LAYER/output             what a layer gives; logits, or LAYER/logits, when the network gives it
+ *     LAYER/output             what a layer gives; when the network gives it: logits, of a network without
+ *                              classifier features, of an auxiliary classifier LAYER/logits
  *     LAYER/TAG                what stands between two operators of one layer, and constants of its own
  *     LAYER.ROLE               its parameters: the tensor's name in every other file
  */
@@ -59,6 +60,7 @@ struct gr_operators {
     int constant_count, constant_capacity;
     struct gr_output *outputs; /* the main classifier's first */
     int output_count;
+    bool classifies;    /* the first output is logits */
     int64_t parameters; /* numbers that training would change */
     char **left_out;    /* layers that pass their input on (dropout) */
     int left_out_count;

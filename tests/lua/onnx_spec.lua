@@ -80,7 +80,7 @@ describe("an exported network", function()
     end
     assert.same({ { name = "logits", shape = { "N", 4 } } }, model.outputs)
     assert.equal("deep/logits", exported(net, { aux = true }).outputs[2].name)
-    local last = graft.nn.network { name = "last", input = { 3, 4, 4 }, build = function(x)
+    local last = graft.nn.network { name = "last", input = { 3, 4, 4 }, classes = { "a", "b" }, build = function(x)
       return x:flatten():linear("fc", { out = 2 }):dropout(0.5)
     end }
     assert.equal("logits", exported(last).nodes[2].output)
@@ -104,6 +104,13 @@ describe("an exported network", function()
     assert.contains("[N,3,8,6]", model.doc)
     handle(net):set_multilabel(true)
     assert.equal("sigmoid", exported(net).metadata["graft.probabilities"])
+  end)
+
+  it("gives features, and tells of no probabilities, when it has no classifier", function()
+    local model = exported(graft.load(helpers.weights()):cut "layer2")
+    assert.same({ { name = "features", shape = { "N", 12, 8, 8 } } }, model.outputs)
+    assert.falsy(model.metadata["graft.probabilities"] or model.metadata["graft.classes"] or model.doc:find "logits")
+    assert.truthy(model.metadata["graft.preprocessing"])
   end)
 
   it("has names of its own for what stands between, whatever the layers are called", function()

@@ -44,14 +44,17 @@ local function text_of(to, handle, written, aux)
    add("input", ("image %s, float32, %s"):format(shape_text(handle:input_shape()), how.bgr and "BGR" or "RGB"))
    add("", (how.stretch and "stretched to that size" or ("short side resized to %d, middle cut out"):format(how.resize))
       .. "; (value / 255 - mean) / std")
+   local classifies = written.outputs[1].name == "logits"
    for i, output in ipairs(written.outputs) do
       add(i == 1 and "output" or "", ("%s %s%s"):format(core.printable(output.name), shape_text(output.shape),
-         i == 1 and ("; their %s gives probabilities"):format(handle:multilabel() and "sigmoid" or "softmax") or ""))
+         i == 1 and classifies and ("; their %s gives probabilities"):format(handle:multilabel() and "sigmoid" or "softmax")
+         or ""))
    end
    if #classes > 0 then
       add("classes", few(classes, 4))
    end
-   add("metadata", (#classes > 0 and "graft.classes, " or "") .. "graft.preprocessing (JSON), graft.probabilities")
+   add("metadata", (#classes > 0 and "graft.classes, " or "") .. "graft.preprocessing (JSON)"
+      .. (classifies and ", graft.probabilities" or ""))
    add("left out", left_out_text(written, aux) or "nothing")
    add("use", ('onnxruntime.InferenceSession("%s").run(None, {"image": x})'):format(core.printable(to)))
    return ("%s: %s as ONNX (operator set %d), %s\n%s"):format(core.printable(to), core.printable(handle:name()),

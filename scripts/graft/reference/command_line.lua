@@ -51,9 +51,9 @@ topic.entries = {
       see = { "graft.load" } },
    { name = "graft export", command = "export", text = "Writes a network for other programs to run, as an ONNX file (operator "
       .. "set 17): inference, for any number of photos of the network's own size. Tensors keep their names, batch norms stay "
-      .. "operators of their own. The input is called image, [N,C,H,W], the output logits; classes, preprocessing (JSON) and "
-      .. "the licence are in the file's metadata. Dropout and, without --aux, auxiliary classifiers are left out. A network with "
-      .. "a layer written in Lua is refused, and that layer named.",
+      .. "operators of their own. The input is called image, [N,C,H,W], the output logits, or features when there is no "
+      .. "classifier; classes, preprocessing (JSON) and the licence are in the file's metadata. Dropout and, without --aux, "
+      .. "auxiliary classifiers are left out. A network with a layer written in Lua is refused, and that layer named.",
       shell = "graft export resnet18.safetensors resnet18.onnx", see = { "net:export", "graft convert" } },
    { name = "graft pack", command = "pack", text = "Puts a run into one file, to be shared: recipe, lock, metrics, a short "
       .. "report, and with --weights the trained model. Whoever gets it looks first (graft inspect), then runs it on other data.",

@@ -76,6 +76,7 @@ static void fill(struct gr_network *net) {
         }
 }
 
+/* Without a classifier. */
 static struct gr_network *one_layer(const char *name, const char *kind, const char *options) {
     struct gr_network *net;
     WORKS(gr_network_create(&net, "one", (struct gr_shape){3, 4, 4, false}, NULL, 1));
@@ -88,12 +89,13 @@ static struct gr_network *one_layer(const char *name, const char *kind, const ch
 static void bytes_of_a_small_network(void **state) {
     (void)state;
     struct gr_network *net = one_layer("flat", "flatten", NULL);
-    const char node[] = "\x0a\x2b\x0a\x05image\x12\x06logits\x1a\x04"
+    const char node[] = "\x0a\x2d\x0a\x05image\x12\x08"
+                        "features\x1a\x04"
                         "flat\"\x07"
                         "Flatten*\x0b\x0a\x04"
                         "axis\x18\x01\xa0\x01\x02";
-    const char output[] =
-        "b\x19\x0a\x06logits\x12\x0f\x0a\x0d\x08\x01\x12\x09\x0a\x03\x12\x01N\x0a\x02\x08\x30";
+    const char output[] = "b\x1b\x0a\x08"
+                          "features\x12\x0f\x0a\x0d\x08\x01\x12\x09\x0a\x03\x12\x01N\x0a\x02\x08\x30";
     WORKS(export_network(net));
     struct bytes bytes = written();
     assert_memory_equal(bytes.at, "\x08\x08\x12\x05graft\x1a\x04test2", 14);
@@ -124,7 +126,7 @@ static void outputs_that_no_operator_gives(void **state) {
     assert_int_equal(operators.count, 1);
     assert_string_equal(operators.items[0].type, "Identity");
     assert_string_equal(operators.items[0].inputs[0], "image");
-    assert_string_equal(operators.items[0].output, "logits");
+    assert_string_equal(operators.items[0].output, "features");
     gr_operators_free(&operators);
     gr_network_free(net);
     net = small_network(1);
