@@ -124,17 +124,18 @@ end
 function axis.new(values, options, count)
    local low, high = reach(values, options)
    local list, step
+   local fixed_low, fixed_high = low == options.min and low, high == options.max and high
    if options.log and low > 0 then
       list = log_ticks(low, high, count)
       if not options.tight then
-         low = options.min or math.min(low, list[1])
-         high = options.max or math.max(high, list[#list])
+         low = fixed_low or math.min(low, list[1])
+         high = fixed_high or math.max(high, list[#list])
       end
    else
       list, step = axis.ticks(low, high, count, options.whole)
       if not options.tight then
-         low = options.min or step * math.floor(low / step + 1e-9)
-         high = options.max or step * math.ceil(high / step - 1e-9)
+         low = fixed_low or step * math.floor(low / step + 1e-9)
+         high = fixed_high or step * math.ceil(high / step - 1e-9)
          if options.percent then
             low, high = math.max(low, math.min(0, low + step)), high > 1 and high - step < 1 and 1 or high
          end
@@ -150,7 +151,8 @@ function axis.new(values, options, count)
          text = tell(value, options)
       else
          local large = math.max(math.abs(list[1]), math.abs(list[#list]))
-         text = (large >= 1e6 or large < 0.001) and value ~= 0 and power_text(value) or fixed_text(value, digits_of(step))
+         local far = large >= 1e6 or large < 0.001
+         text = far and (value == 0 and "0" or power_text(value)) or fixed_text(value, digits_of(step))
       end
       ticks[i] = { value = value, text = text }
    end

@@ -14,6 +14,8 @@ local looks = {
     .. ' graft.report(found, os.tmpname())' },
   { "predict", "net:predict { d.val[1].file, d.train[1].file }", { "predict", "MODEL", photos .. "/mugs/1.jpg" } },
   { "eval", "graft.evaluate(net, d.val) graft.evaluate(net, d.train, { batch_size = 5 })", { "eval", "MODEL", photos } },
+  { "report", 'graft.report(graft.evaluate(net, d.val, { photos = true }), graft.out "look.html")',
+    { "eval", "MODEL", photos, "--report", "../look.html" } },
   { "features", 'net:features(graft.zeros(2, 3, 16, 16), { "layer1", "layer4" })' },
   { "forward", "net:forward(graft.ones(1, 3, 16, 16), { heads = true }) net(graft.ones(1, 3, 16, 16))" },
   { "embed", 'graft.embed(net, d.val, { at = "layer2", normalize = true }) graft.embed(net, d.train, {})',

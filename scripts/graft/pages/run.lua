@@ -27,7 +27,7 @@ local function plan_rows(chapter)
    for i, stage in ipairs(chapter.stages) do
       cut = cut or stage.cached ~= nil
       rows[i] = { stage.name, format.shape(stage.shape), format.count(stage.parameters), stage.source or "-", stage.state or "-",
-         stage.lr or "-", stage.norm or "-", stage.cached == "here" and "kept here" or stage.cached and "↓" or "" }
+         stage.lr or "-", stage.norm or "-", stage.cached and "↓" or "" }
    end
    return rows, cut
 end
@@ -50,6 +50,7 @@ local function plan_of(chapter, several)
       { "frozen part", chapter.prefix ~= "float32" and "its convolutions in " .. format.precision(chapter.prefix) },
       { "trained", format.share(chapter.trained, chapter.parameters) .. " parameters" },
    } .. page.table { head = head, align = "llrllrl", rows = rows }
+      .. (cut and page.paragraph("↓: computed once for each photo and kept, since nothing in it changes.", "faint") or "")
 end
 
 local function plan_section(all)
