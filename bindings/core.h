@@ -76,7 +76,8 @@
  * core.stat(path) -> {kind="file"|"folder"|"other", size=, modified=}|nil
  * core.list(path) -> list             names in a folder, sorted by bytes, hidden ones left out
  * core.make_folder(path)              with its parents; core.remove(path); core.rename(from, to)
- * core.read(path [, limit]) -> text   core.write(path, text): whole or not at all (beside, fsync, rename)
+ * core.read(path [, limit]) -> text   core.write(path, text [, loose]): whole or not at all (beside, fsync, rename);
+ *                                     `loose`: without fsync, for what can be made again after a power failure
  *
  * --- packs (bindings/pack.c) ---
  * core.pack_read(path [, whole]) -> {recipe=text, lock=text, metrics=text|nil, report=text|nil, parts=list of {name=, size=,

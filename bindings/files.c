@@ -252,7 +252,15 @@ static int core_write(lua_State *L) {
     const char *path = path_argument(L, 1, "core.write");
     size_t length = 0;
     const char *text = graft_bytes(L, 2, "core.write", "the text", &length);
-    graft_check(L, gr_file_replace(path, text, length));
+    struct gr_writer writer;
+    graft_check(L, gr_writer_open(&writer, path));
+    writer.unsafe = lua_toboolean(L, 3);
+    int status = gr_writer_put(&writer, text, length);
+    if (status)
+        gr_writer_abort(&writer);
+    else
+        status = gr_writer_commit(&writer);
+    graft_check(L, status);
     return 0;
 }
 

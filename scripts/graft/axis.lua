@@ -62,18 +62,20 @@ local function tell(value, options)
    return text:find(".", 1, true) and (text:gsub("0+$", ""):gsub("%.$", "")) or text
 end
 
+local function multiples(low, high, step)
+   local list = {}
+   for i = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) do
+      list[#list + 1] = i * step
+   end
+   return list
+end
+
 -- axis.ticks(low, high, count) -> multiples of 1, 2 or 5 times a power of ten within [low, high], about `count` of them, and
 -- the step between them. `whole`: no fractions.
 function axis.ticks(low, high, count, whole)
    local step = nice_step(high > low and high - low or math.max(math.abs(low), 1), count)
-   if whole then
-      step = math.max(1, step)
-   end
-   local list, first = {}, math.ceil(low / step - 1e-9)
-   for i = first, math.floor(high / step + 1e-9) do
-      list[#list + 1] = i * step
-   end
-   return list, step
+   step = whole and math.max(1, step) or step
+   return multiples(low, high, step), step
 end
 
 -- Ticks of a logarithmic axis: powers of ten, with 2 and 5 between them where there is room, or every n-th power.
@@ -139,7 +141,7 @@ function axis.new(values, options, count)
          if options.percent then
             low, high = math.max(low, math.min(0, low + step)), high > 1 and high - step < 1 and 1 or high
          end
-         list, step = axis.ticks(low, high, count, options.whole)
+         list = multiples(low, high, step)
       end
    end
    local ticks = {}

@@ -34,7 +34,7 @@ local function copy_rows(rows)
 end
 
 -- The stages as graft plan shows them: {name=, shape=, parameters=, source=, state=, lr=, norm=, cached=}.
-local function stages(job, number)
+local function stages(job, number, sources)
    local rows, covered = job.handle:layers(), feature_cache.covered(job.handle, job.cache.layers or {})
    local kept = {}
    for _, name in ipairs(job.cache.train and job.cache.layers or {}) do
@@ -43,7 +43,7 @@ local function stages(job, number)
    for _, row in ipairs(rows) do
       row.trainable, row.kernel = row.parameters > 0 and not row.frozen, "(none)"
       row.batch_norm = row.norm and ((row.frozen or row.fixed_norm) and "fixed" or "train") or nil
-      row.source = row.parameters > 0 and (row.source or "new, random") or nil
+      row.source = row.parameters > 0 and (sources[row.name] or "new, random") or nil
       row.cached, row.cut = job.cache.train and covered[row.name], kept[row.name]
    end
    plan.trace_weights(job.handle, rows, number)
@@ -91,6 +91,15 @@ function chapters.select(photos)
    return { mistakes = mistakes, wrong = wrong, unsure = unsure }
 end
 
+-- Where the weights of each layer come from as a fit begins; reading the best ones back from a file blurs that.
+function chapters.sources(handle)
+   local sources = {}
+   for _, row in ipairs(handle:layers()) do
+      sources[row.name] = row.source
+   end
+   return sources
+end
+
 -- Notes a fit that has ended. `photos`: what its evaluation said of each, or nil.
 function chapters.add(job, state, run, photos)
    local o, number = job.options, #context.runs
@@ -99,7 +108,7 @@ function chapters.add(job, state, run, photos)
       augment = augment_text(o.augment), batch_size = job.batch_size, steps = job.steps_per_epoch, train = #job.train,
       val = job.val and #job.val or 0, monitor = o.monitor, best = run.best and run.best.epoch, kept = run.kept, clip = o.clip,
       prefix = o.prefix, stash = o.stash, parameters = job.handle:parameters(), trained = job.handle:parameters(true),
-      stages = stages(job, number), network = job.handle:name(), input = job.handle:input_shape(),
+      stages = stages(job, number, state.sources), network = job.handle:name(), input = job.handle:input_shape(),
       cache = { mode = run.cache.mode, bytes = run.cache.bytes, where = run.cache.where, layers = run.cache.layers },
       saved = feature_cache.saved(run.cache, state.epoch), seconds = run.seconds, peak_memory = run.peak_memory,
       process_memory = run.process_memory, frozen_tensors = run.frozen_tensors, frozen_digest = run.frozen_digest_after,

@@ -4,6 +4,7 @@ local core = require "graft.core"
 local format = require "graft.format"
 local lock = require "graft.lock"
 local strict = require "graft.strict"
+local chapters = require "graft.chapters"
 local checkpoints = require "graft.checkpoints"
 local context = require "graft.context"
 local data = require "graft.data"
@@ -528,7 +529,7 @@ end
 local function write_page(job, state, result, photos)
    local path = result.out .. "/report.html"
    local ok, failure = pcall(function()
-      require("graft.chapters").add(job, state, result, photos)
+      chapters.add(job, state, result, photos)
       require("graft.report").write(result, path)
    end)
    if ok then
@@ -557,7 +558,7 @@ function fit.fit(net, d, options)
    local resuming = context.resume or job.options.resume
    local folder = run_folder.start(job.options.out, resuming)
    local state = { epoch = 0, rows = {}, worse = 0, seconds = 0, next_save = 0, held = {},
-      frozen_before = (job.handle:digest(true)) }
+      frozen_before = (job.handle:digest(true)), sources = chapters.sources(job.handle) }
    loop.open(job, core.fit())
    local files = folder
    local saved, path
@@ -589,7 +590,7 @@ function fit.fit(net, d, options)
    context.runs[#context.runs + 1] = { run = result, document = core.json(run.json(result)), digest = result.digest,
       seconds = result.seconds, peak_memory = result.peak_memory }
    write_page(job, state, result, photos)
-   core.write(folder .. "/report.txt", run.text(result) .. "\n")
+   core.write(folder .. "/report.txt", run.text(result) .. "\n", true)
    run_folder.made(folder, job.options.name, state.epoch, result.digest, not interrupted)
    if interrupted and not at_prompt() then
       progress.line(tostring(result))

@@ -24,7 +24,7 @@ code,pre{font:.875em/1.45 ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu San
 pre{background:var(--card);border:1px solid var(--grid);border-radius:6px;padding:.6rem .75rem;overflow-x:auto;
 white-space:pre-wrap;overflow-wrap:anywhere}
 .wide{overflow-x:auto;max-width:100%}
-table{border-collapse:collapse;font-variant-numeric:tabular-nums;margin:.5rem 0}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums;margin:.5rem 0;font-size:.94em}
 th,td{padding:.3rem .7rem;border-bottom:1px solid var(--grid);text-align:left;vertical-align:top}
 th{font-weight:600;color:var(--faint);font-size:.9em}.r{text-align:right}.c{text-align:center}
 td.r,th.r{white-space:nowrap}
@@ -37,7 +37,8 @@ img{max-width:100%;height:auto;border-radius:4px;background:var(--card)}
 .facts dt{color:var(--faint)}.facts dd{margin:0;min-width:0}
 .up{writing-mode:vertical-rl;transform:rotate(180deg);white-space:nowrap}.big{font-size:2rem;font-weight:600;line-height:1.1}
 summary{cursor:pointer;color:var(--link)}details{margin:.5rem 0}
-@media (max-width:34rem){.facts{grid-template-columns:1fr;gap:0}.facts dd{margin-bottom:.6rem}th,td{padding:.3rem .45rem}
+@media (max-width:34rem){
+.facts{grid-template-columns:1fr;gap:0}.facts dd{margin-bottom:.6rem}table{font-size:.85em}th,td{padding:.3rem .4rem}
 .photos{grid-template-columns:repeat(2,1fr)}}
 @media print{:root{color-scheme:light;--ink:#000;--faint:#444;--paper:#fff;--card:#f4f4f4;--grid:#ccc;--link:#000;
 --good:26,127,55;--bad:191,54,12;--s1:#0b62b8;--s2:#c2410c;--s3:#0a7a52;--s4:#9b3d92;--s5:#7a5c00;--s6:#3f4d5c}

@@ -71,7 +71,7 @@ function report.write(subject, path)
    if context.planning then
       return
    end
-   core.write(path, path:lower():find("%.html?$") and report.html(subject) or report.text(subject))
+   core.write(path, path:lower():find("%.html?$") and report.html(subject) or report.text(subject), true)
 end
 
 return report

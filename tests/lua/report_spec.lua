@@ -237,8 +237,9 @@ end)
 describe("a page", function()
   it("escapes all text", function()
     local hostile = '<script>alert("1")</script>\27[31m & \'\xff'
-    local html = page.html { title = hostile, subtitle = hostile, sections = { { id = hostile, title = hostile, html = page.table {
-      head = { hostile }, rows = { { hostile } } } .. page.facts { { hostile, hostile } } .. page.paragraph(hostile)
+    local html = page.html { title = hostile, subtitle = hostile, sections = { { id = hostile, title = hostile,
+      html = page.table { head = { hostile }, rows = { { hostile } } } .. page.facts { { hostile, hostile } }
+      .. page.paragraph(hostile)
       .. plot.svg { title = hostile, x = { label = hostile }, y = { label = hostile }, marks = { { x = 1, label = hostile } },
         series = { { name = hostile, points = { { 1, 1 }, { 2, 2 } } } } } } } }
     check_page(html)
@@ -296,11 +297,12 @@ describe("report.html", function()
   end)
 
   it("tells what was trained, how it went and what it cost", function()
-    for _, id in ipairs { "result", "plan", "curves", "confusion", "classes", "calibration", "photos", "spent", "skipped", "again" } do
+     for _, id in ipairs { "result", "plan", "curves", "confusion", "classes", "calibration", "photos", "spent", "skipped",
+      "again" } do
       tells(html, ('<h2 id="%s">'):format(id))
     end
-    for _, piece in ipairs { "<td>frozen</td>", "<td>trained</td>", "<td>new, random</td>", "<td>↓</td>", "the cache saved 1 pass",
-      "Expected calibration error", "95 % interval", "<title>held-out photos, epoch 2:", "sgd lr" } do
+    for _, piece in ipairs { "<td>frozen</td>", "<td>trained</td>", "<td>new, random</td>", "<td>↓</td>",
+      "the cache saved 1 pass", "Expected calibration error", "95 % interval", "<title>held-out photos, epoch 2:", "sgd lr" } do
       tells(html, piece)
     end
   end)
@@ -355,8 +357,8 @@ describe("report.html", function()
     for _, name in ipairs { "report", "own" } do
       local text = helpers.read(("%s/%s.html"):format(told, name))
       check_page(text)
-      for _, piece in ipairs { "the &lt;head&gt;", "phase 2", "classifier at layer3", "adamw lr 0.001", "<td>phase 1</td>", "light",
-        "epoch, of all phases" } do
+      for _, piece in ipairs { "the &lt;head&gt;", "phase 2", "classifier at layer3", "adamw lr 0.001", "<td>phase 1</td>",
+        "light", "epoch, of all phases" } do
         tells(text, piece)
       end
     end

@@ -19,8 +19,7 @@ local function interval_text(right, count)
 end
 
 local INTERVALS = "An interval says how far chance alone could have moved a share: with other photos of the same kind it "
-   .. "would lie "
-   .. "within its 95 % interval 19 times out of 20 (Wilson's method). Few photos make wide intervals; two shares whose "
+   .. "would lie within its 95 % interval 19 times out of 20 (Wilson's method). Few photos make wide intervals; two shares whose "
    .. "intervals overlap much may well be equal."
 
 -- The most frequent class and its share: what somebody would get who always said that.
@@ -103,7 +102,11 @@ local function shaded(count, support, right)
 end
 
 local function matrix(result)
-   local upright, head, rows = #result.classes > 6, { "is ↓ said →" }, {}
+   local letters = 0
+   for _, class in ipairs(result.classes) do
+      letters = letters + math.min(18, #class.name) + 2
+   end
+   local upright, head, rows = letters > 32, { "is ↓ said →" }, {} -- wider than a phone
    for i, class in ipairs(result.classes) do
       local name = escape(shorten(class.name, 18))
       head[i + 1] = { html = upright and ('<span class="up">%s</span>'):format(name) or name }
@@ -123,8 +126,7 @@ function parts.confusion(result)
       return nil
    end
    local text = "Each row is what photos are, each column what the network said of them. Right answers lie on the diagonal; "
-      .. "every "
-      .. "number beside it is a kind of mistake, the darker the larger its part of the row."
+      .. "every number beside it is a kind of mistake, the darker the larger its part of the row."
    return { id = "confusion", title = "What was taken for what", html = #result.classes <= MATRIX
       and page.paragraph(text) .. matrix(result) or pair_table(result) }
 end
@@ -165,8 +167,8 @@ function parts.classes(result)
       or { "class", "recall", "interval", "precision", "interval", "photos" }
    local align = several and "lrrrr" or "lrrrrr"
    local text = ("Recall: of the photos of a %s, the share that the network found. Precision: of the photos that it called "
-      .. "so, the "
-      .. "share that is. "):format(several and "label" or "class") .. (several and "Average precision: how well the photos with "
+      .. "so, the share that is. "
+      .. ""):format(several and "label" or "class") .. (several and "Average precision: how well the photos with "
       .. "the label are ranked before those without, at whatever probability one cuts; 1 is perfect." or INTERVALS)
    local html = page.paragraph(text)
    if #rows <= FOLD then
@@ -210,12 +212,10 @@ function parts.calibration(result)
    local text = ("Expected calibration error %.3f: how sure the network is and how often it is right differ by %.1f points of a "
       .. "hundred on average (0 would be perfect)."):format(error, 100 * error)
    local more = several and "Predictions are sorted into 15 equal steps by the probability that they gave a label. On the "
-      .. "dashed line a "
-      .. "label given with 80 % is there 80 times out of 100."
+      .. "dashed line a label given with 80 % is there 80 times out of 100."
       or "Photos are sorted into 15 equal steps by the probability of the class that was said. On the dashed line the network is "
       .. "right on 80 of 100 photos that it is 80 % sure of; below it, it is too sure of itself, and its probabilities "
-      .. "should not "
-      .. "be taken at their word."
+      .. "should not be taken at their word."
    return { id = "calibration", title = "Can its probabilities be believed?", html = page.paragraph(text)
       .. page.paragraph(more, "faint") .. plot.svg(chart) .. "<details><summary>the numbers</summary>" .. page.table {
       head = { "step", several and "labels" or "photos", "mean probability", several and "had it" or "right", "interval" },
@@ -262,7 +262,7 @@ end
 
 local function caption(photo)
    local name = photo.file:match("[^/]*$")
-   local lines = { ('<b title="%s">%s</b>'):format(escape(photo.file), escape(shorten(name ~= "" and name or photo.file, 22))) }
+   local lines = { ('<b title="%s">%s</b>'):format(escape(photo.file), escape(shorten(name ~= "" and name or photo.file, 19))) }
    if photo.said then
       lines[2] = ("is <b>%s</b> %s"):format(escape(shorten(photo.class, 40)), percent(photo.p))
       lines[3] = photo.said == photo.class and ("said so; only %s ahead"):format(percent(photo.margin))
@@ -299,16 +299,16 @@ function parts.photos(chosen, source, seconds)
    if #chosen.mistakes > 0 then
       local mistakes = gallery(chosen.mistakes, viewer)
       html[#html + 1] = ("<h3>Worst mistakes</h3>%s%s"):format(page.paragraph(("%d of %s: those of which the network was "
-         .. "surest. Look "
-         .. "whether the photo is hard, or its label wrong."):format(#chosen.mistakes, format.plural(chosen.wrong,
+         .. "surest. Look whether the photo is hard, or its label wrong."):format(#chosen.mistakes, format.plural(chosen.wrong,
          "wrong photo"))), mistakes)
    else
       html[#html + 1] = page.paragraph "There is no mistake among these photos."
    end
    if #chosen.unsure > 0 then
-      html[#html + 1] = "<h3>Least sure</h3>" .. page.paragraph("Where the two most likely answers were nearest to each "
-         .. "other. More "
-         .. "photos like these teach the network most.") .. gallery(chosen.unsure, viewer)
+      html[#html + 1] = "<h3>Least sure</h3>" .. page.paragraph((chosen.unsure[1].said and "Where the two most likely "
+         .. "answers were nearest to each "
+         .. "other." or "Where a probability was nearest to 0.5.") .. " More photos like these teach the network "
+         .. "most.") .. gallery(chosen.unsure, viewer)
    end
    if viewer.seen then
       table.insert(html, 1, page.paragraph("Beside a photo: what spoke for the answer that was given, the warmer the more "
@@ -317,8 +317,7 @@ function parts.photos(chosen, source, seconds)
    end
    if viewer.late then
       html[#html + 1] = page.paragraph("Some photos are left out, since a page should not keep a training waiting; graft "
-         .. "eval with "
-         .. "--report shows them.", "faint")
+         .. "eval with --report shows them.", "faint")
    end
    return { id = "photos", title = "Photos to look at", html = table.concat(html, "\n") }
 end

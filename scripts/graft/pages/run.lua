@@ -19,22 +19,23 @@ end
 -- ---- what was trained ----
 
 local FROZEN = "Frozen layers keep what they learnt before, to the last bit: no gradients, no weight decay, batch-norm "
-   .. "statistics "
-   .. "fixed, dropout off. Trained layers learn from your photos at the rate (lr) in their row."
+   .. "statistics fixed, dropout off. Trained layers learn from your photos at the rate (lr) in their row."
 
 local function plan_rows(chapter)
    local rows, cut = {}, false
-   for i, stage in ipairs(chapter.stages) do
+   for _, stage in ipairs(chapter.stages) do
       cut = cut or stage.cached ~= nil
-      rows[i] = { stage.name, format.shape(stage.shape), format.count(stage.parameters), stage.source or "-", stage.state or "-",
-         stage.lr or "-", stage.norm or "-", stage.cached and "↓" or "" }
+      if stage.parameters > 0 then
+         rows[#rows + 1] = { stage.name, stage.state or "-", stage.lr or "-", stage.norm or "-", format.count(stage.parameters),
+            format.shape(stage.shape), stage.source or "-", stage.cached and "↓" or "" }
+      end
    end
    return rows, cut
 end
 
 local function plan_of(chapter, several)
    local rows, cut = plan_rows(chapter)
-   local head = { "layer", "output", "parameters", "weights from", "state", "lr", "batch norm" }
+   local head = { "layer", "state", "lr", "batch norm", "parameters", "output", "weights from" }
    if cut then
       head[8] = "cache"
    else
@@ -49,7 +50,7 @@ local function plan_of(chapter, several)
       { "augmentation", chapter.augment }, { "clipping", chapter.clip and format.rate(chapter.clip) },
       { "frozen part", chapter.prefix ~= "float32" and "its convolutions in " .. format.precision(chapter.prefix) },
       { "trained", format.share(chapter.trained, chapter.parameters) .. " parameters" },
-   } .. page.table { head = head, align = "llrllrl", rows = rows }
+   } .. page.table { head = head, align = "llrlrll", rows = rows }
       .. (cut and page.paragraph("↓: computed once for each photo and kept, since nothing in it changes.", "faint") or "")
 end
 
@@ -161,8 +162,7 @@ local function curves_section(all)
       charts[i] = plot.svg(chart)
    end
    return { id = "curves", title = "How it learnt", html = page.paragraph("Loss is what training makes smaller. Where it "
-      .. "still falls "
-      .. "for the photos to train on and rises for those held out, the network begins to learn photos by heart.")
+      .. "still falls for the photos to train on and rises for those held out, the network begins to learn photos by heart.")
       .. '<div class="grid">' .. table.concat(charts, "\n") .. "</div>" }
 end
 
@@ -197,8 +197,7 @@ local function spent_section(all)
    end
    local last = all[#all]
    return { id = "spent", title = "Time and memory", html = html .. page.paragraph(("Memory is the most that Graft had "
-      .. "allocated at a "
-      .. "time%s."):format(last.process_memory and ("; the whole process held %s at "
+      .. "allocated at a time%s."):format(last.process_memory and ("; the whole process held %s at "
       .. "most"):format(format.bytes(last.process_memory))
       or ""), "faint") }
 end
@@ -285,8 +284,7 @@ local function again_section(run, chapter)
       facts[#facts + 1] = fact
    end
    html[2] = "<h3>The lock</h3>" .. page.paragraph("What the result depends on. recipe.lock in the run folder holds it for "
-      .. "graft run "
-      .. "--locked and graft verify.") .. page.facts(facts)
+      .. "graft run --locked and graft verify.") .. page.facts(facts)
    return { id = "again", title = "Making it again", html = table.concat(html, "\n") }
 end
 
@@ -298,8 +296,7 @@ local function result_section(run, chapter)
       html[1] = evaluation.headline(result, "it never trained on")
       if run.kept == "best" and run.best then
          html[2] = page.paragraph(("These weights are those of epoch %d of %d, chosen on the same photos: on new ones "
-            .. "expect slightly "
-            .. "less."):format(run.best.epoch, run.epochs_wanted), "faint")
+            .. "expect slightly less."):format(run.best.epoch, run.epochs_wanted), "faint")
       end
    else
       html[1] = page.paragraph(run.stopped == "interrupt" and "The training was stopped before anything was measured."
@@ -319,7 +316,8 @@ local function result_section(run, chapter)
    html[#html + 1] = page.facts { { "model", run.out .. "/" .. run.kept .. ".safetensors" },
       { "use it", { html = ("<code>%s</code>"):format(escape(("graft predict %s/%s.safetensors PHOTO"):format(quoted(run.out),
          run.kept))) } }, { "network", ("%s, photos of %d × %d pixels"):format(chapter.network, chapter.input[3],
-         chapter.input[2]) }, { "classes", page.shorten(table.concat(chapter.classes, ", "), 400) } }
+         chapter.input[2]) }, { chapter.multilabel and "labels" or "classes",
+            page.shorten(table.concat(chapter.classes, ", "), 400) } }
    return { id = "result", title = "Result", html = table.concat(html, "\n") }
 end
 

@@ -112,11 +112,9 @@ topic.entries = {
       .. "auxiliary ones in network order.", fields = { { "layer", "string", "that it reads" },
       { "accuracy", "number", "0 to 1" } }, example = "print(result.heads[1].layer)  --> head", see = { "net:add_aux" } },
    { name = "result.calibration", type = "graft.calibration", text = "Whether probabilities are what they say: of a hundred "
-      .. "photos "
-      .. "that a network is 80 % sure of, eighty should be right. Photos are sorted by the probability of the class that "
-      .. "was said "
-      .. "into 15 steps of equal width (Naeini and others 2015, Guo and others 2017); with several labels, each label of each "
-      .. "photo by its probability.", fields = {
+      .. "photos that a network is 80 % sure of, eighty should be right. Photos are sorted by the probability of the class that "
+      .. "was said into 15 steps of equal width (Naeini and others 2015, Guo and others 2017); with several labels, each label "
+      .. "of each photo by its probability.", fields = {
       { "error", "number", "the expected calibration error: mean distance between how sure and how often right, 0 to 1" },
       { "bins", "table[]", "for each step {low=, high=, count=, confidence=, accuracy=}: its bounds, how many lie in it, their "
          .. "mean probability and the share that is right; both nil where none lies in it" } },
@@ -168,8 +166,7 @@ topic.entries = {
    { name = "run.out", type = "string", text = "The run folder.", example = "print(run.out)", see = { "graft.out" } },
    { name = "run.page", type = "string?", text = "The page of the run, report.html in its folder: what was trained, curves, "
       .. "mistakes, calibration, time and memory, and how to make it again, for all fits of the recipe so far. nil where it "
-      .. "could "
-      .. "not be written.", example = "print(run.page == run.out .. '/report.html')  --> true", see = { "graft.report" } },
+      .. "could not be written.", example = "print(run.page == run.out .. '/report.html')  --> true", see = { "graft.report" } },
    { name = "run.name", type = "string?", text = "The name that fit was given.",
       example = 'print(graft.fit(net, d, { epochs = 1, name = "head" }).name)  --> head' },
    { name = "run.monitor", type = "string", text = "What the best epoch was chosen by.", example = "print(run.monitor)  --> "
