@@ -228,6 +228,18 @@
  *             forward=function(x|list, p, options) -> y [, saved], backward=function(gy, x|list, y, p, saved, options) -> gx|list, list}
  *             a kind written in Lua; what it gets is lent for the call. Without `shape`: as its first input
  *
+ * --- looking inside (bindings/looking.c) ---
+ * core.grad_cam_layer(net) -> name    the last layer before the classifier that gives a map
+ * core.grad_cam(net, x, layer, list of classes (numbers; 0: the most likely)) -> T [N,H,W] of 0..1, classes, probabilities
+ * core.occlusion(net, x [1,C,H,W], class (0: the most likely), patch, stride [, fill {C}, preprocessed]) ->
+ *                                     T [H,W], class, probability, how many patches
+ * core.pca(E [N,D], k) -> T [N,k], list of explained shares
+ * core.tsne(E [N,D], start [N,2], perplexity, steps (0: the usual) [, function(done, steps)]) -> T [N,2], divergence
+ * core.peaks(T [N,C,H,W]) -> T [N,C], T [N,C]     the largest value of each map and its place in H*W, from 0
+ * core.image_paste(canvas [3,H,W], tile [3|1,h,w], top, left, scale)     writes into the canvas; corner from 1
+ * core.image_overlay(image [3,H,W], map [H,W], largest, strength) -> T [3,H,W]
+ * core.snap(points [N,2], columns, rows) -> list of cells     one a point, from 1, row by row
+ *
  * --- tensors (bindings/tensor.c): core.tensor is that module's table.
  */
 /* clang-format on */
@@ -248,6 +260,7 @@ void graft_open_weights(lua_State *L);
 void graft_open_data(lua_State *L);
 void graft_open_trainer(lua_State *L);
 void graft_open_bench(lua_State *L);
+void graft_open_looking(lua_State *L);
 void graft_open_repl(lua_State *L);
 void graft_open_child(lua_State *L);
 

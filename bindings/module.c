@@ -68,6 +68,7 @@ static int open_core(lua_State *L) {
     graft_open_data(L);
     graft_open_trainer(L);
     graft_open_bench(L);
+    graft_open_looking(L);
     graft_open_tensor(L);
     lua_setfield(L, -2, "tensor");
     return 1;

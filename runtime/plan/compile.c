@@ -61,6 +61,11 @@ static int check_request(const struct gr_network *net, const struct gr_plan_requ
     if ((request->exact || net->exact) && request->precision != GR_FLOAT32)
         return gr_fail(GR_ERROR_OPTION, "%s: exact kernels and %s exclude each other", net->name,
                        gr_precision_name(request->precision));
+    bool among = !request->gradient_of;
+    for (int i = 0; request->outputs && i < request->output_count; i++)
+        among |= request->outputs[i] == request->gradient_of;
+    if (!among)
+        return gr_fail(GR_ERROR_OPTION, "the layer whose gradient is wanted must be one of the outputs");
     if (request->inputs && (request->input_count < 1 || request->input_gradient))
         return gr_fail(GR_ERROR_OPTION,
                        "a plan with given inputs needs at least one, and has no gradient for the photo");

@@ -112,9 +112,10 @@ static int place_values(struct gr_plan *plan) {
         for (int j = 0; (step->needs.keep & GR_KEEP_INPUTS) && j < step->layer->input_count; j++)
             read_backward(plan, gr_plan_source(step, j), i);
     }
+    bool backward = plan->request.training || plan->request.gradient_of;
     for (int i = 0; i < plan->output_count; i++) /* readable until the next pass */
         alive_at(plan, plan->values[plan->outputs[i]].data,
-                 plan->request.training ? 2 * plan->step_count : plan->step_count);
+                 backward ? 2 * plan->step_count : plan->step_count);
     return GR_OK;
 }
 
@@ -150,6 +151,9 @@ static int place_gradients(struct gr_plan *plan) {
     }
     if (plan->values[0].grad != GR_NONE)
         alive_at(plan, plan->values[0].grad, 2 * plan->step_count);
+    const struct gr_layer *of = plan->request.gradient_of;
+    if (of)
+        alive_at(plan, plan->values[plan->values[of->index].same_as].grad, 2 * plan->step_count);
     return GR_OK;
 }
 
@@ -400,7 +404,7 @@ int gr_plan_place(struct gr_plan *plan) {
     }
     GR_TRY(place_stashes(plan));
     GR_TRY(place_values(plan));
-    if (plan->request.training || plan->request.input_gradient)
+    if (plan->request.training || plan->request.input_gradient || plan->request.gradient_of)
         GR_TRY(place_gradients(plan));
     GR_TRY(place_step_memory(plan));
     keep_prologues(plan);

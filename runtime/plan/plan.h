@@ -36,6 +36,9 @@ struct gr_plan_request {
                                        they read does not run. NULL: the photo is given */
     int input_count;
     bool input_gradient;    /* gradient with respect to the photo as well */
+    struct gr_layer *gradient_of; /* gradient with respect to the output of this layer as well, in inference
+                                     too: then there is a backward pass down to it, and no parameter has a
+                                     gradient. It is one of the outputs. NULL: none */
     gr_plan_update *update; /* NULL: gradients are there until the next pass. Else they share memory, and each
                                is there only while update is called for it */
     void *update_payload;
@@ -110,6 +113,10 @@ float *gr_plan_gradient(struct gr_plan *plan, const struct gr_param *param);
 int gr_plan_trained(const struct gr_plan *plan, struct gr_param *const **params,
                     struct gr_layer *const **layers);
 const float *gr_plan_input_gradient(const struct gr_plan *plan);
+/* With respect to the output of request->gradient_of, laid out as it: where the caller writes 0 (or what it
+ * adds, since that layer is an output like others) after forward, and what backward has added to it. NULL
+ * when no wanted output but itself depends on it. */
+float *gr_plan_gradient_of(const struct gr_plan *plan);
 
 /* Bytes: the arena, and everything that the plan holds (arena, packed weights, gradients). */
 size_t gr_plan_arena(const struct gr_plan *plan);

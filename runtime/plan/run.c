@@ -322,6 +322,11 @@ const float *gr_plan_input_gradient(const struct gr_plan *plan) {
     return address(plan, plan->values[0].grad);
 }
 
+float *gr_plan_gradient_of(const struct gr_plan *plan) {
+    const struct gr_layer *layer = plan->request.gradient_of;
+    return layer ? address(plan, plan->values[plan->values[layer->index].same_as].grad) : NULL;
+}
+
 /* The way back through what was fused, in reverse: activation, then the residual gets its share. */
 static void backward_epilogue(struct gr_step *step, int64_t count) {
     if (step->layer->kind->traits & GR_TRAIT_EPILOGUE_BACKWARD)

@@ -94,6 +94,14 @@ static int add_step(struct gr_plan *plan, struct gr_layer *layer) {
     return GR_OK;
 }
 
+/* The value that stands for the layer whose gradient is wanted, or GR_NONE. */
+static int watched(const struct gr_plan *plan) {
+    const struct gr_layer *layer = plan->request.gradient_of;
+    while (layer && (layer->kind->traits & GR_TRAIT_IDENTITY) && (!plan->request.training || layer->frozen))
+        layer = layer->inputs[0];
+    return layer ? layer->index : GR_NONE;
+}
+
 int gr_plan_slice(struct gr_plan *plan) {
     struct gr_network *net = plan->net;
     plan->value_count = net->layer_count;
@@ -108,10 +116,13 @@ int gr_plan_slice(struct gr_plan *plan) {
     }
     mark(plan);
     plan->values[0].shape = plan->request.input;
-    plan->values[0].gradient = plan->request.input_gradient;
-    for (int i = 1; i < net->layer_count; i++)
+    int of = watched(plan);
+    plan->values[0].gradient = plan->request.input_gradient || of == 0;
+    for (int i = 1; i < net->layer_count; i++) {
         if (plan->values[i].reached)
             GR_TRY(add_step(plan, net->layers[i]));
+        plan->values[i].gradient |= i == of;
+    }
     if (plan->values[0].needed && !plan->values[0].given)
         return gr_fail(GR_ERROR_OPTION, "%s: what is given does not make up for the photo", net->name);
     for (int i = 0; i < plan->output_count; i++) {
