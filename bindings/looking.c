@@ -28,7 +28,8 @@ static struct gr_tensor *check_packed(lua_State *L, int index, int rank, const c
     return packed;
 }
 
-static struct gr_tensor *push_tensor(lua_State *L, int rank, int64_t a, int64_t b, int64_t c, const char *who) {
+static struct gr_tensor *push_tensor(lua_State *L, int rank, int64_t a, int64_t b, int64_t c,
+                                     const char *who) {
     int64_t sizes[] = {a, b, c};
     struct gr_tensor *out = graft_new_tensor(L);
     graft_made_tensor(L, gr_tensor_reserve(out, GR_F32, rank, sizes), who);
@@ -87,7 +88,8 @@ static int core_grad_cam_layer(lua_State *L) {
     return 1;
 }
 
-/* core.grad_cam(net, x, layer, list of classes, 0: the most likely one) -> T [N,H,W], classes, probabilities */
+/* core.grad_cam(net, x, layer, list of classes, 0: the most likely one) -> T [N,H,W], classes, probabilities
+ */
 static int core_grad_cam(lua_State *L) {
     static const char who[] = "net:grad_cam";
     struct graft_network *network = check_idle(L, who);
@@ -129,7 +131,8 @@ static int core_occlusion(lua_State *L) {
     int64_t n;
     lua_settop(L, 6);
     struct gr_occlusion occlusion = {.class = class_at(graft_integer(L, 3, who, "the class"))};
-    lua_Integer patch = graft_integer(L, 4, who, "the patch"), stride = graft_integer(L, 5, who, "the stride");
+    lua_Integer patch = graft_integer(L, 4, who, "the patch"),
+                stride = graft_integer(L, 5, who, "the stride");
     occlusion.patch = patch < 0 || patch > INT_MAX ? 0 : (int)patch;
     occlusion.stride = stride < 0 || stride > INT_MAX ? 0 : (int)stride;
     const float *x = check_photos(L, 2, network->net, who, &n, &occlusion.input);
@@ -162,12 +165,12 @@ static int core_pca(lua_State *L) {
     const struct gr_tensor *x = check_packed(L, 1, 2, who, "the features");
     lua_Integer k = graft_integer(L, 2, who, "the number of components");
     if (k < 1 || k > GR_PCA_MOST)
-        return graft_fail(L, GR_ERROR_OPTION, "%s: 1 to %d components, got %lld", who, GR_PCA_MOST, (long long)k);
+        return graft_fail(L, GR_ERROR_OPTION, "%s: 1 to %d components, got %lld", who, GR_PCA_MOST,
+                          (long long)k);
     const struct gr_tensor *scores = push_tensor(L, 2, x->shape[0], k, 0, who);
-    graft_check_in(L,
-                   gr_pca(x->shape[0], x->shape[1], gr_tensor_floats(x), (int)k, gr_tensor_floats(scores),
-                          explained),
-                   who);
+    graft_check_in(
+        L, gr_pca(x->shape[0], x->shape[1], gr_tensor_floats(x), (int)k, gr_tensor_floats(scores), explained),
+        who);
     lua_createtable(L, (int)k, 0);
     for (int i = 0; i < k; i++) {
         lua_pushnumber(L, explained[i]);
@@ -257,10 +260,11 @@ static int core_image_overlay(lua_State *L) {
     const int64_t *s = image->shape;
     if (s[0] != 3 || s[1] != map->shape[0] || s[2] != map->shape[1] || s[1] > GR_IMAGE_MAX_SIDE ||
         s[2] > GR_IMAGE_MAX_SIDE)
-        return graft_fail(L, GR_ERROR_SHAPE, "%s: expected an image [3,H,W] and a map [H,W] of its size", who);
+        return graft_fail(L, GR_ERROR_SHAPE, "%s: expected an image [3,H,W] and a map [H,W] of its size",
+                          who);
     const struct gr_tensor *out = push_tensor(L, 3, 3, s[1], s[2], who);
-    gr_picture_overlay((int)s[1], (int)s[2], gr_tensor_floats(image), gr_tensor_floats(map), largest, strength,
-                       gr_tensor_floats(out));
+    gr_picture_overlay((int)s[1], (int)s[2], gr_tensor_floats(image), gr_tensor_floats(map), largest,
+                       strength, gr_tensor_floats(out));
     return 1;
 }
 
@@ -268,7 +272,8 @@ static int core_image_overlay(lua_State *L) {
 static int core_snap(lua_State *L) {
     static const char who[] = "map:image";
     const struct gr_tensor *points = check_packed(L, 1, 2, who, "the points");
-    lua_Integer columns = graft_integer(L, 2, who, "the columns"), rows = graft_integer(L, 3, who, "the rows");
+    lua_Integer columns = graft_integer(L, 2, who, "the columns"),
+                rows = graft_integer(L, 3, who, "the rows");
     int64_t n = points->shape[0];
     if (points->shape[1] != 2 || columns < 1 || rows < 1 || columns > GR_IMAGE_MAX_SIDE ||
         rows > GR_IMAGE_MAX_SIDE)

@@ -70,7 +70,8 @@ static int scale(int64_t count, float *map) {
     float largest = 0;
     for (int64_t i = 0; i < count; i++) {
         if (!isfinite(map[i]))
-            return gr_fail(GR_ERROR_NUMBER, "the map is not finite: the network's values or gradients are not");
+            return gr_fail(GR_ERROR_NUMBER,
+                           "the map is not finite: the network's values or gradients are not");
         largest = map[i] > largest ? map[i] : largest;
     }
     for (int64_t i = 0; largest > 0 && i < count; i++)
@@ -139,8 +140,9 @@ static int prepare(struct look *look, struct gr_network *net, struct gr_layer *a
     look->shape = gr_plan_output_shape(look->plan, 1);
     look->outputs = gr_plan_output_shape(look->plan, 0).c;
     if (!has_map(look->shape))
-        return gr_fail(GR_ERROR_SHAPE, "%s: layer %s gives no map, but one value a channel, for photos of %dx%d",
-                       net->name, at->name, input.h, input.w);
+        return gr_fail(GR_ERROR_SHAPE,
+                       "%s: layer %s gives no map, but one value a channel, for photos of %dx%d", net->name,
+                       at->name, input.h, input.w);
     if (!gr_plan_output_gradient(look->plan, 0))
         return gr_fail(GR_ERROR_SHAPE, "%s: the classifier does not depend on layer %s", net->name, at->name);
     look->p = gr_calloc((size_t)look->outputs, sizeof *look->p);

@@ -78,14 +78,16 @@ static int whole_photo(const struct gr_network *net, struct work *work, struct g
                 o->class = k;
     }
     if (o->class >= work->outputs)
-        return gr_fail(GR_ERROR_OPTION, "%s has %d classes, got number %d", net->name, work->outputs, o->class);
+        return gr_fail(GR_ERROR_OPTION, "%s has %d classes, got number %d", net->name, work->outputs,
+                       o->class);
     gr_probabilities(net->multilabel, 1, work->outputs, logits, work->p);
     o->p = work->p[o->class];
     return GR_OK;
 }
 
 /* Top left corner of a patch. */
-static void corner(const struct work *work, const struct gr_occlusion *o, int64_t patch, int *top, int *left) {
+static void corner(const struct work *work, const struct gr_occlusion *o, int64_t patch, int *top,
+                   int *left) {
     *top = place((int)(patch / work->across), o->input.h, o->patch, o->stride);
     *left = place((int)(patch % work->across), o->input.w, o->patch, o->stride);
 }
@@ -124,8 +126,8 @@ static int run(const struct gr_network *net, struct work *work, struct gr_occlus
             cover(work, o, first + i, x, gr_plan_input(work->plan) + i * photo);
         GR_TRY(gr_plan_forward(work->plan, n, NULL));
         for (int i = 0; i < n; i++) {
-            gr_probabilities(net->multilabel, 1, work->outputs, gr_plan_output(work->plan, 0) + (int64_t)i * work->outputs,
-                             work->p);
+            gr_probabilities(net->multilabel, 1, work->outputs,
+                             gr_plan_output(work->plan, 0) + (int64_t)i * work->outputs, work->p);
             note(work, o, first + i, o->p - work->p[o->class], map);
         }
     }

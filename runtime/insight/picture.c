@@ -8,8 +8,8 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-void gr_picture_paste(int canvas_h, int canvas_w, float *canvas, int channels, int h, int w, const float *tile,
-                      int64_t top, int64_t left, int scale) {
+void gr_picture_paste(int canvas_h, int canvas_w, float *canvas, int channels, int h, int w,
+                      const float *tile, int64_t top, int64_t left, int scale) {
     int64_t first_i = top < 0 ? -top : 0, first_j = left < 0 ? -left : 0;
     int64_t last_i = (int64_t)h * scale, last_j = (int64_t)w * scale;
     last_i = top + last_i > canvas_h ? canvas_h - top : last_i;
@@ -94,7 +94,8 @@ static int64_t nearest_free(const bool *taken, int columns, int rows, struct pla
 int gr_picture_snap(int64_t n, const float *points, int columns, int rows, int64_t *cells) {
     double low[2] = {INFINITY, INFINITY}, high[2] = {-INFINITY, -INFINITY};
     if (n > (int64_t)columns * rows)
-        return gr_fail(GR_ERROR_LIMIT, "%lld pictures do not fit %d x %d places", (long long)n, columns, rows);
+        return gr_fail(GR_ERROR_LIMIT, "%lld pictures do not fit %d x %d places", (long long)n, columns,
+                       rows);
     for (int64_t i = 0; i < 2 * n; i++) {
         if (!isfinite(points[i]))
             return gr_fail(GR_ERROR_NUMBER, "a point of the map is not a finite number");

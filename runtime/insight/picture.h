@@ -7,8 +7,8 @@
 
 /* Puts a tile [channels,h,w] (1: grey, or 3) into the canvas [3,canvas_h,canvas_w] with its corner at row
  * `top` and column `left` (from 0), each of its pixels `scale` pixels wide. What lies outside is cut off. */
-void gr_picture_paste(int canvas_h, int canvas_w, float *canvas, int channels, int h, int w, const float *tile,
-                      int64_t top, int64_t left, int scale);
+void gr_picture_paste(int canvas_h, int canvas_w, float *canvas, int channels, int h, int w,
+                      const float *tile, int64_t top, int64_t left, int scale);
 
 /* Lays a map [h,w] over an image [3,h,w]: the image in grey, and over it the colour of each value, from 0 to
  * `largest`, the more of it the larger the value; `strength` 0..1 is how much of it at most. Values below 0
@@ -21,8 +21,8 @@ void gr_picture_overlay(int h, int w, const float *image, const float *map, floa
 void gr_picture_peaks(int64_t n, int64_t c, int64_t positions, const float *maps, float *values, float *at);
 
 /* Gives each of n points [n,2] (x to the right, y upwards) a cell of its own in a grid of columns x rows, as
- * near as possible to its place when the points' extent fills the grid: cells [n], from 0, row by row from the
- * top. n <= columns * rows. GR_ERROR_MEMORY; GR_ERROR_NUMBER: a point is not finite. */
+ * near as possible to its place when the points' extent fills the grid: cells [n], from 0, row by row from
+ * the top. n <= columns * rows. GR_ERROR_MEMORY; GR_ERROR_NUMBER: a point is not finite. */
 int gr_picture_snap(int64_t n, const float *points, int columns, int rows, int64_t *cells);
 
 #endif

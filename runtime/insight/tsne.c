@@ -19,14 +19,14 @@ struct tsne {
     int64_t n, pitch; /* points, and the row length of p: a multiple of LANES */
     int64_t d;
     double perplexity;
-    float *p;         /* [n,pitch]: squared distances, then joint probabilities; 0 beyond n */
-    float *norms;     /* [n]: squared lengths, while distances are made */
-    float *x, *y;     /* [pitch]: positions; what is beyond n lies far away */
-    double *at;       /* [n,2]: the same in double precision */
+    float *p;     /* [n,pitch]: squared distances, then joint probabilities; 0 beyond n */
+    float *norms; /* [n]: squared lengths, while distances are made */
+    float *x, *y; /* [pitch]: positions; what is beyond n lies far away */
+    double *at;   /* [n,2]: the same in double precision */
     double *velocity, *gains;
     struct row { /* what the pass over a row found */
         double attract[2], repel[2], weight, kl;
-    } *rows;
+    } * rows;
     bool exact; /* the divergence is wanted as well */
 };
 
@@ -287,16 +287,16 @@ static int run(struct tsne *t, const float *x, const float *start, const struct 
 int gr_tsne(int64_t n, int64_t d, const float *x, const float *start, const struct gr_tsne_options *options,
             float *points, double *kl) {
     if (n > GR_TSNE_MOST)
-        return gr_fail(GR_ERROR_LIMIT, "t-SNE is for at most %d photos, got %lld", GR_TSNE_MOST, (long long)n);
+        return gr_fail(GR_ERROR_LIMIT, "t-SNE is for at most %d photos, got %lld", GR_TSNE_MOST,
+                       (long long)n);
     if (n < 4 || d < 1 || d > 1 << 24)
         return gr_fail(GR_ERROR_SHAPE, "t-SNE needs at least 4 photos, got %lld", (long long)n);
     if (!(options->perplexity > 1 && options->perplexity < (double)n))
-        return gr_fail(GR_ERROR_OPTION, "the perplexity must be above 1 and below the number of photos, %lld; got %g",
+        return gr_fail(GR_ERROR_OPTION,
+                       "the perplexity must be above 1 and below the number of photos, %lld; got %g",
                        (long long)n, options->perplexity);
-    struct tsne t = {.n = n,
-                     .pitch = (n + LANES - 1) / LANES * LANES,
-                     .d = d,
-                     .perplexity = options->perplexity};
+    struct tsne t = {
+        .n = n, .pitch = (n + LANES - 1) / LANES * LANES, .d = d, .perplexity = options->perplexity};
     int status = run(&t, x, start, options, points, kl);
     gr_free(t.p);
     gr_free(t.norms);

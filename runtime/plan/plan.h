@@ -35,7 +35,7 @@ struct gr_plan_request {
     struct gr_layer *const *inputs; /* layers whose outputs the caller gives (kept from an earlier pass): what
                                        they read does not run. NULL: the photo is given */
     int input_count;
-    bool input_gradient;    /* gradient with respect to the photo as well */
+    bool input_gradient;          /* gradient with respect to the photo as well */
     struct gr_layer *gradient_of; /* gradient with respect to the output of this layer as well, in inference
                                      too: then there is a backward pass down to it, and no parameter has a
                                      gradient. It is one of the outputs. NULL: none */

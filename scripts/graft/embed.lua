@@ -20,7 +20,8 @@ local function default_layer(handle)
    return stages[#stages]
 end
 
-local function pooled(features, pool)
+-- Features [N,C] of maps [N,C,H,W].
+function embed.pooled(features, pool)
    if #features.shape == 2 then
       return features
    end
@@ -62,7 +63,7 @@ function embed.embed(net, set, options)
    local parts, files, classes = {}, {}, {}
    local function take(features, names, of)
       core.check_interrupt()
-      parts[#parts + 1] = pooled(features, pool)
+      parts[#parts + 1] = embed.pooled(features, pool)
       table.move(names, 1, #names, #files + 1, files)
       table.move(of, 1, #of, #classes + 1, classes)
    end

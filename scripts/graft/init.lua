@@ -76,6 +76,18 @@ function graft.embed(net, set, options)
    return require("graft.embed").embed(net, set, options)
 end
 
+function graft.exciting(net, set, options)
+   return require("graft.looking").exciting(net, set, options)
+end
+
+function graft.neighbours(net, set, image, options)
+   return require("graft.looking").neighbours(net, set, image, options)
+end
+
+function graft.map(subject, set, options)
+   return require("graft.feature_map").make(subject, set, options)
+end
+
 function graft.report(subject, path)
    return require("graft.report").write(subject, path)
 end
@@ -119,6 +131,12 @@ graft.image = strict.table({
    resize = core.image_resize,
    show = function(image)
       require("graft.picture").show(image)
+   end,
+   grid = function(images, options)
+      return require("graft.montage").grid(images, options)
+   end,
+   overlay = function(image, map, options)
+      return require("graft.montage").overlay(image, map, options)
    end,
 }, "graft.image")
 

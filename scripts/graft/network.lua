@@ -331,6 +331,13 @@ function methods:layers(glob)
    end
 end
 
+-- Where the network sees a class, what it needs of the photo, and its first filters: scripts/graft/looking.lua.
+for _, name in ipairs { "grad_cam", "occlusion", "filters" } do
+   methods[name] = function(self, ...)
+      return require("graft.looking")[name](self, ...)
+   end
+end
+
 local function state_of(row)
    if row.parameters == 0 then
       return "-"

@@ -33,13 +33,13 @@ local format = require "graft.format"
 local reference = {}
 
 -- Files in scripts/graft/reference/, in the order of the page.
-reference.files = { "start", "networks", "layers", "data", "training", "lr_find", "results", "tensors", "image", "session",
-   "command_line", "elsewhere", "security" }
+reference.files = { "start", "networks", "layers", "data", "training", "lr_find", "results", "looking", "tensors", "image",
+   "session", "command_line", "elsewhere", "security" }
 
 -- What stands before the names of a type's methods and fields, by the __name of its metatable.
 reference.prefixes = { ["graft.network"] = "net", ["graft.data"] = "data", ["graft.set"] = "set", ["graft.sample"] = "sample",
    ["graft.batch"] = "b", ["graft.trainer"] = "tr", ["graft.run"] = "run", ["graft.result"] = "result",
-   ["graft.lr"] = "found",
+   ["graft.lr"] = "found", ["graft.map"] = "map",
    ["graft.tensor"] = "x", ["graft.node"] = "node", ["graft.loss"] = "loss", ["graft.layer"] = "layer",
    ["graft.error"] = "err" }
 

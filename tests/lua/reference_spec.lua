@@ -155,6 +155,7 @@ local function reachable()
   members("data", d)
   members("set", d.train)
   members("tr", graft.trainer(net))
+  members("map", graft.map(net, d.train))
   for _, _, b in d.train:batches { net = net } do
     members("b", b)
   end
@@ -334,10 +335,14 @@ describe("fields", function()
     local result, wrong = graft.evaluate(net, d.val), {}
     local _, layer = net:layers()()
     local _, info = graft.embed(net, d.val)
+  local photo = d.val[1].file
     for name, value in pairs {
       ["run.epochs"] = run.epochs[1], ["run.best"] = run.best, ["run.last"] = run.last, ["run.cache"] = run.cache,
       ["result.classes"] = result.classes[1], ["result.heads"] = result.heads[1], ["net:layers"] = layer, ["graft.embed"] = info,
-      ["net.preprocessing"] = net.preprocessing, ["net:predict"] = net:predict(d.val[1].file)[1], ["set[i]"] = d.val[1],
+      ["net:grad_cam"] = select(2, net:grad_cam(photo)), ["net:occlusion"] = select(2, net:occlusion(photo, { patch = 8 })),
+      ["graft.exciting"] = graft.exciting(net, d.val, { unit = 1 })[1],
+      ["graft.neighbours"] = graft.neighbours(net, d.val, photo)[1], ["net.preprocessing"] = net.preprocessing,
+         ["net:predict"] = net:predict(d.val[1].file)[1], ["set[i]"] = d.val[1],
     } do
       compare(wrong, name, reference.entry(name).fields, value)
     end

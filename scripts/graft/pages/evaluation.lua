@@ -249,7 +249,7 @@ local function new_viewer(source, seconds)
          return nil
       end
       local ok, over = pcall(function()
-         return require("graft").image.overlay(pixels, net:grad_cam(pixels, { class = class }))
+         return require("graft").image.overlay(pixels, (net:grad_cam(pixels, { class = class })), { net = net })
       end)
       return ok and over or nil
    end

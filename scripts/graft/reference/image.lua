@@ -5,7 +5,8 @@ local image = { "image", "string|graft.tensor", "required", "a path, or [3,H,W] 
 return { name = "image", title = "Pictures", text = [[
 Pictures are tensors [3,H,W]: red, green and blue planes of numbers from 0 to 1. A photo may have 16,384 pixels a side and 32
 megapixels in all, and its file 32 MiB.]], entries = {
-   { name = "graft.image", type = "table", text = "Pictures: load, save, resize, show.", see = { "graft.image.load" } },
+   { name = "graft.image", type = "table", text = "Pictures: load, save, resize, show, grid, overlay.",
+      see = { "graft.image.load" } },
    {
       name = "graft.image.load",
       text = "Reads a JPEG or PNG file, turned as its EXIF orientation says.",
