@@ -215,6 +215,13 @@
  *   features:layers() -> names; features:bytes() features:photos() features:found() -> counts; features:in_file(); features:close()
  * core.forget()                       forgets what features remembered
  * core.outputs(net, set, layer, {size=, prefix=}, function(T, files, classes))     a layer's output for each batch of a set
+ * core.pooled(net, set, list of layers, {pool="avg"|"max"|"avg+max"|"grid", grid=, size=, prefix=, progress=function(done, total)}) ->
+ *                                     {T [N,D] of each layer}, {files=, classes=, labels={position in dataset:classes()}}: one pass
+ *                                     over the photos, from features that were remembered where they do
+ * core.pool(T [N,C,H,W], {pool=, grid=}) -> T [N,D]     the same pooling; [N,D] stays as it is
+ * core.folds(labels, classes, folds, seed) -> list of 1..folds      which photos are held out together
+ * core.probes(list of {T [N,D], fraction}, {labels=, classes=, folds=list of core.folds, seed=, progress=}) -> list of {said=labels,
+ *                                     sure=probabilities, l2=}        linear probes (runtime/insight/probes.h); labels from 1
  * core.bench(net, {batch=32, training=false, stash=, prefix=}) -> bench    random photos and labels for `graft bench`: inference, or training
  *                                     of what is not frozen; compiled, and not run yet. net cannot be closed meanwhile
  *   bench:run()                       one batch forward, or one training step

@@ -147,20 +147,15 @@ static int features_in_file(lua_State *L) {
     return 1;
 }
 
-struct making {
-    lua_State *L;
-    int progress; /* stack index of the function, or 0 */
-};
-
-static int on_progress(void *payload, int64_t done, int64_t total) {
-    const struct making *making = payload;
-    lua_State *L = making->L;
+int graft_on_progress(void *payload, int64_t done, int64_t total) {
+    const struct graft_progress *told = payload;
+    lua_State *L = told->L;
     GR_TRY(graft_poll(L));
-    if (!making->progress)
+    if (!told->function)
         return GR_OK;
     if (!lua_checkstack(L, 4))
         return gr_fail(GR_ERROR_MEMORY, "no memory to call a function");
-    lua_pushvalue(L, making->progress);
+    lua_pushvalue(L, told->function);
     lua_pushinteger(L, (lua_Integer)done);
     lua_pushinteger(L, (lua_Integer)total);
     return graft_callback(L, 2, 0) == LUA_OK ? GR_OK : graft_keep_error(L);
@@ -198,7 +193,7 @@ static int core_features(lua_State *L) {
     graft_no_finalizer(L, who);
     lua_settop(L, 3);
     graft_known(L, 3, who, known);
-    struct making making = {L, 0};
+    struct graft_progress told = {L, 0};
     struct gr_augment augment = graft_augment(L, 3);
     struct gr_features_options options = {
         .input = network->net->input,
@@ -212,8 +207,8 @@ static int core_features(lua_State *L) {
         .store = graft_field_boolean(L, 3, who, "remember", true) ? store_of(L) : NULL,
         .version = GRAFT_VERSION,
         .only_found = graft_field_boolean(L, 3, who, "only_found", false),
-        .progress = on_progress,
-        .payload = &making,
+        .progress = graft_on_progress,
+        .payload = &told,
     };
     int count, first = lua_gettop(L) + 1;
     struct gr_features_part *parts = check_parts(L, who, &count, &dataset);
@@ -222,7 +217,7 @@ static int core_features(lua_State *L) {
     if (size > 0)
         options.input.h = options.input.w = size;
     if (graft_field(L, 3, "progress"))
-        making.progress = lua_gettop(L);
+        told.function = lua_gettop(L);
     struct features *held = lua_newuserdatauv(L, sizeof *held, USER_VALUES);
     *held = (struct features){0};
     luaL_setmetatable(L, TYPE);
@@ -277,47 +272,41 @@ static int core_cut(lua_State *L) {
 struct telling {
     lua_State *L;
     int set, function; /* stack indices */
-    /* the batch */
-    int n;
-    struct gr_shape shape;
-    const float *output;
-    const int64_t *samples;
+    const struct gr_output_batch *batch;
 };
 
 /* Calls the function with a batch. In a call of its own, since it may raise. */
 static int tell(lua_State *L) {
     const struct telling *telling = lua_touserdata(L, 1);
+    const struct gr_output_batch *batch = telling->batch;
+    struct gr_shape shape = batch->shape[0];
     const struct gr_dataset *data = graft_check_set(L, 2, "core.outputs")->set->data;
-    int64_t sizes[] = {telling->n, telling->shape.c, telling->shape.h, telling->shape.w};
+    int64_t sizes[] = {batch->n, shape.c, shape.h, shape.w};
     lua_settop(L, 3);
     struct gr_tensor *output = graft_new_tensor(L);
-    int status = gr_tensor_reserve(output, GR_F32, telling->shape.flat ? 2 : 4, sizes);
+    int status = gr_tensor_reserve(output, GR_F32, shape.flat ? 2 : 4, sizes);
     if (!status)
-        status = graft_from_inner(output, telling->n, telling->shape, telling->output);
+        status = graft_from_inner(output, batch->n, shape, batch->output[0]);
     graft_made_tensor(L, status, "core.outputs");
-    lua_createtable(L, telling->n, 0);
-    lua_createtable(L, telling->n, 0);
-    for (int i = 0; i < telling->n; i++) {
-        lua_pushstring(L, data->samples[telling->samples[i]].file);
+    lua_createtable(L, batch->n, 0);
+    lua_createtable(L, batch->n, 0);
+    for (int i = 0; i < batch->n; i++) {
+        lua_pushstring(L, data->samples[batch->samples[i]].file);
         lua_rawseti(L, -3, i + 1);
-        graft_push_class(L, data, telling->samples[i]);
+        graft_push_class(L, data, batch->samples[i]);
         lua_rawseti(L, -2, i + 1);
     }
     lua_call(L, 3, 0);
     return 0;
 }
 
-static int on_output(void *payload, int n, struct gr_shape shape, const float *output,
-                     const int64_t *samples) {
+static int on_output(void *payload, const struct gr_output_batch *batch) {
     struct telling *telling = payload;
     lua_State *L = telling->L;
     GR_TRY(graft_poll(L));
     if (!lua_checkstack(L, 8))
         return gr_fail(GR_ERROR_MEMORY, "no memory to call a function");
-    telling->n = n;
-    telling->shape = shape;
-    telling->output = output;
-    telling->samples = samples;
+    telling->batch = batch;
     lua_pushcfunction(L, tell);
     lua_pushlightuserdata(L, telling);
     lua_pushvalue(L, telling->set);
@@ -354,7 +343,7 @@ static int core_outputs(lua_State *L) {
         graft_remembered(L, network->net, set, options.input, options.precision, &status);
     options.features = features;
     if (!status)
-        status = gr_outputs(network->net, set, layer, &options);
+        status = gr_outputs(network->net, set, &layer, 1, &options);
     gr_features_free(features);
     dataset->loaders--;
     graft_check_in(L, graft_unlock(network, status), who);

@@ -17,6 +17,15 @@ void graft_count_features(lua_State *L, int index, int change);
 struct gr_features *graft_remembered(lua_State *L, struct gr_network *net, const struct gr_set *set,
                                      struct gr_shape input, enum gr_precision precision, int *status);
 
+/* A function of Lua that hears how far a pass is: the payload of graft_on_progress, which asks for Ctrl-C as
+ * well. */
+struct graft_progress {
+    lua_State *L;
+    int function; /* stack index, or 0: nobody asks */
+};
+int graft_on_progress(void *progress, int64_t done, int64_t total);
+
 void graft_open_features(lua_State *L);
+void graft_open_probes(lua_State *L); /* bindings/probes.c */
 
 #endif

@@ -622,6 +622,7 @@ void graft_open_trainer(lua_State *L) {
     graft_class(L, TYPE, methods, trainer_collect);
     luaL_setfuncs(L, functions, 0);
     graft_open_features(L);
+    graft_open_probes(L);
     graft_open_losses(L);
     graft_open_custom(L);
 }

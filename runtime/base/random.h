@@ -16,6 +16,7 @@ enum gr_purpose { /* what a stream is for; part of its key. Order is part of eve
                   GR_RANDOM_SAMPLE,   /* subsets such as set:take */
                   GR_RANDOM_TENSOR,   /* graft.randn and friends at the prompt */
                   GR_RANDOM_SCRIPT,   /* math.random */
+                  GR_RANDOM_FOLDS,    /* photos held out in turn */
 };
 
 struct gr_random {

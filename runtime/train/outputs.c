@@ -1,5 +1,6 @@
 #include "train/outputs.h"
 
+#include "base/memory.h"
 #include "base/status.h"
 
 #include <string.h>
@@ -10,18 +11,28 @@ struct run {
     const struct gr_range *ranges;  /* for int8 */
     struct gr_plan *plan;
     const struct gr_outputs_options *options;
+    struct gr_shape *shapes;
+    const float **outputs;
 };
 
-static int make_plan(struct run *run, struct gr_layer *layer, struct gr_shape input, int capacity) {
+static int make_plan(struct run *run, struct gr_layer *const *layers, int count, struct gr_shape input,
+                     int capacity) {
     struct gr_plan_request request = {
-        .capacity = capacity, .input = input, .outputs = &layer, .output_count = 1};
+        .capacity = capacity, .input = input, .outputs = layers, .output_count = count};
     request.precision = run->options->precision;
     request.ranges = run->ranges;
     if (run->prefix) {
         request.inputs = run->prefix->layers;
         request.input_count = run->prefix->layer_count;
     }
-    return gr_plan_create(&run->plan, run->net, &request);
+    GR_TRY(gr_plan_create(&run->plan, run->net, &request));
+    run->shapes = gr_calloc((size_t)count, sizeof *run->shapes);
+    run->outputs = gr_calloc((size_t)count, sizeof *run->outputs);
+    if (!run->shapes || !run->outputs)
+        return gr_fail(GR_ERROR_MEMORY, "no memory for the outputs of %d layers", count);
+    for (int i = 0; i < count; i++)
+        run->shapes[i] = gr_plan_output_shape(run->plan, i);
+    return GR_OK;
 }
 
 static int run_batch(const struct run *run, struct gr_shape input, const struct gr_batch *batch) {
@@ -31,8 +42,10 @@ static int run_batch(const struct run *run, struct gr_shape input, const struct 
         memcpy(gr_plan_input(run->plan), batch->x,
                (size_t)batch->n * (size_t)gr_shape_size(input) * sizeof *batch->x);
     GR_TRY(gr_plan_forward(run->plan, batch->n, NULL));
-    return run->options->each(run->options->payload, batch->n, gr_plan_output_shape(run->plan, 0),
-                              gr_plan_output(run->plan, 0), batch->samples);
+    for (int i = 0; i < gr_plan_outputs(run->plan); i++)
+        run->outputs[i] = gr_plan_output(run->plan, i);
+    const struct gr_output_batch told = {batch->n, batch->samples, run->shapes, run->outputs};
+    return run->options->each(run->options->payload, &told);
 }
 
 /* Rows that nobody has kept. */
@@ -62,7 +75,15 @@ static int from_loader(const struct run *run, const struct gr_set *set, struct g
     return status;
 }
 
-int gr_outputs(struct gr_network *net, const struct gr_set *set, struct gr_layer *layer,
+/* Whether all layers can be computed from rows of the prefix. */
+static int all_feed(const struct gr_frozen *prefix, struct gr_layer *const *layers, int count, bool *feeds) {
+    *feeds = prefix->layer_count > 0;
+    for (int i = 0; i < count && *feeds; i++)
+        GR_TRY(gr_frozen_feeds(prefix, layers[i], feeds));
+    return GR_OK;
+}
+
+int gr_outputs(struct gr_network *net, const struct gr_set *set, struct gr_layer *const *layers, int count,
                const struct gr_outputs_options *options) {
     struct gr_frozen prefix = {0};
     struct run run = {.net = net, .options = options};
@@ -71,8 +92,8 @@ int gr_outputs(struct gr_network *net, const struct gr_set *set, struct gr_layer
     bool feeds = false;
     int status = gr_frozen_find(&prefix, net, input);
     prefix.precision = options->precision;
-    if (!status && prefix.layer_count > 0)
-        status = gr_frozen_feeds(&prefix, layer, &feeds);
+    if (!status)
+        status = all_feed(&prefix, layers, count, &feeds);
     if (!status && prefix.layer_count > 0 && !features)
         status = gr_frozen_calibrate(&prefix, set->data);
     if (!status && features)
@@ -80,12 +101,14 @@ int gr_outputs(struct gr_network *net, const struct gr_set *set, struct gr_layer
     run.prefix = feeds ? &prefix : NULL;
     run.ranges = features ? features->prefix.ranges : prefix.ranges;
     if (!status)
-        status = make_plan(&run, layer, input, gr_frozen_batch(set));
+        status = make_plan(&run, layers, count, input, gr_frozen_batch(set));
     if (!status && feeds && !features)
         status = from_pass(&run, set);
     else if (!status)
         status = from_loader(&run, set, input, feeds ? &features->rows : NULL);
     gr_plan_free(run.plan);
+    gr_free(run.shapes);
+    gr_free(run.outputs);
     gr_frozen_clear(&prefix);
     return status;
 }

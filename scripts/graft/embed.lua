@@ -20,19 +20,6 @@ local function default_layer(handle)
    return stages[#stages]
 end
 
--- Features [N,C] of maps [N,C,H,W].
-function embed.pooled(features, pool)
-   if #features.shape == 2 then
-      return features
-   end
-   local n, c, h, w = table.unpack(features.shape)
-   local flat = features:reshape(n, c, h * w)
-   if pool == "max" then
-      return flat:max(3)
-   end
-   return flat:mean(3)
-end
-
 -- Batches [N,3,H,W] of a list of files.
 local function file_batches(handle, files, size)
    local i = 0
@@ -60,32 +47,32 @@ function embed.embed(net, set, options)
    end
    local precision = prefix.option(options.prefix, handle, who)
    local at = network.layer_end(handle, who, options.at or default_layer(handle))
-   local parts, files, classes = {}, {}, {}
-   local function take(features, names, of)
-      core.check_interrupt()
-      parts[#parts + 1] = embed.pooled(features, pool)
-      table.move(names, 1, #names, #files + 1, files)
-      table.move(of, 1, #of, #classes + 1, classes)
-   end
+   local all, info
    if data.is_set(set) then -- from kept features of the frozen part, where there are any
-      core.outputs(handle, data.handle(set, who), at, { prefix = precision }, take)
+      local found, photos = core.pooled(handle, data.handle(set, who), { at }, { pool = pool, prefix = precision })
+      all, info = found[1], { files = photos.files, classes = photos.classes }
    elseif precision ~= "float32" and type(set) == "table" then
       core.error("option", ('%s: prefix = "%s" is for a set such as data.train, not for a list of files'):format(who, precision))
    elseif type(set) == "table" and not data.is(set) then
+      local parts = {}
+      info = { files = {}, classes = {} }
       for x, names in file_batches(handle, strict.list(set, "string", who .. ": the files"), options.batch_size or 32) do
-         take(handle:forward(x, { at })[1], names, {})
+         core.check_interrupt()
+         local features = handle:forward(x, { at })[1]
+         parts[#parts + 1] = core.pool(features, { pool = pool })
+         table.move(names, 1, #names, #info.files + 1, info.files)
       end
+      all = #parts == 1 and parts[1] or #parts > 0 and core.tensor.concat(parts, 1)
    else
       core.error("option", who .. ": expected a set such as data.train, or a list of files")
    end
-   if #parts == 0 then
+   if #info.files == 0 then
       core.error("data", who .. ": no photo to embed")
    end
-   local all = #parts == 1 and parts[1] or core.tensor.concat(parts, 1)
    if options.normalize then
       all = all / (((all * all):sum(2, true)) ^ 0.5 + 1e-12)
    end
-   return all, strict.table({ files = files, classes = classes }, "info")
+   return all, strict.table(info, "info")
 end
 
 return embed

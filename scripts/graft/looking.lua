@@ -279,8 +279,7 @@ function looking.neighbours(net, set, image, options)
    end
    check_set(set, who)
    local at = options.at or default_layer(handle, who)
-   local own = require("graft.embed").pooled(handle:forward(net:preprocess(image),
-      { network.layer_end(handle, who, at) })[1], "avg")
+   local own = core.pool(handle:forward(net:preprocess(image), { network.layer_end(handle, who, at) })[1], {})
    local known, info = require("graft.embed").embed(net, set, { at = at, normalize = true })
    own = own / (((own * own):sum(2, true)) ^ 0.5 + 1e-12)
    local near, similarity = own:matmul(known:t()):topk(math.min(top + 1, #info.files), 2)

@@ -451,12 +451,11 @@ static void a_photo_without_a_row_is_listed(void **state) {
 
 /* ---- outputs ---- */
 
-static int take_outputs(void *payload, int n, struct gr_shape shape, const float *output,
-                        const int64_t *samples) {
+static int take_outputs(void *payload, const struct gr_output_batch *batch) {
     float **to = payload;
-    (void)samples;
-    memcpy(*to, output, (size_t)n * (size_t)gr_shape_size(shape) * sizeof **to);
-    *to += n * gr_shape_size(shape);
+    int64_t floats = batch->n * gr_shape_size(batch->shape[0]);
+    memcpy(*to, batch->output[0], (size_t)floats * sizeof **to);
+    *to += floats;
     return GR_OK;
 }
 
@@ -475,11 +474,11 @@ static void outputs_are_the_same_with_and_without_kept_rows(void **state) {
         assert_non_null(layer);
         float *to = a;
         struct gr_outputs_options options = {.each = take_outputs, .payload = &to};
-        assert_ok(gr_outputs(net, data->sets[GR_VAL], layer, &options));
+        assert_ok(gr_outputs(net, data->sets[GR_VAL], &layer, 1, &options));
         assert_int_equal(to - a, 9 * gr_shape_size(layer->shape));
         to = b;
         options.features = features;
-        assert_ok(gr_outputs(net, data->sets[GR_VAL], layer, &options));
+        assert_ok(gr_outputs(net, data->sets[GR_VAL], &layer, 1, &options));
         assert_memory_equal(a, b, MOST * sizeof *a);
     }
     free(a);
@@ -670,7 +669,7 @@ static void features_of_photos_of_another_size_are_refused(void **state) {
     float *x = calloc(3 * 32 * 32, sizeof *x), y[3] = {1, 0, 0};
     double loss;
     assert_fails(gr_evaluate(&result, net, data->sets[GR_VAL], &options), GR_ERROR_SHAPE, "[3,16,16]");
-    assert_fails(gr_outputs(net, data->sets[GR_VAL], net->output, &outputs), GR_ERROR_SHAPE, "[3,16,16]");
+    assert_fails(gr_outputs(net, data->sets[GR_VAL], &net->output, 1, &outputs), GR_ERROR_SHAPE, "[3,16,16]");
     assert_ok(gr_trainer_create(&trainer, net, &training));
     gr_trainer_use_features(trainer, features);
     assert_fails(gr_trainer_step(trainer, 1, options.input, x, 3, y, &loss), GR_ERROR_SHAPE, "[3,16,16]");
