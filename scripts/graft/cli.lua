@@ -15,6 +15,7 @@ local SIGXCPU = 24
 local commands = { -- name, arguments, what it does
    { "run", "RECIPE [OPTIONS]", "train as the recipe says" },
    { "plan", "RECIPE [OPTIONS]", "the same file and options; prints what training would do" },
+   { "probe", "MODEL DATA", "linear probes at several depths, and advice on what to transfer" },
    { "verify", "RUNDIR [--data DIR] [--weights FILE]", "replay a run by its lock and compare" },
    { "predict", "MODEL IMAGE...", "class names and probabilities" },
    { "eval", "MODEL DATA", "accuracy, per-class table, confusion matrix" },
@@ -28,9 +29,6 @@ local commands = { -- name, arguments, what it does
    { "help", "[TOPIC]", "this text, a command, or a topic" },
 }
 cli.commands = commands -- the reference must explain each of them
-local later = { -- part of Graft, but not of this version
-   probe = true,
-}
 
 function cli.usage()
    local rows = {}
@@ -123,13 +121,6 @@ local function find(name)
    end
 end
 
--- Raises for a command that this version lacks.
-function cli.refuse_later(name)
-   if later[name] then
-      core.error("name", ("graft %s is not in this version of Graft (%s)"):format(name, core.version))
-   end
-end
-
 -- What `graft NAME --help` and `graft help NAME` print; nil when there is no such command.
 function cli.command_help(name)
    local command = find(name)
@@ -147,7 +138,6 @@ end
 
 local function run_command(name, args)
    if not find(name) then
-      cli.refuse_later(name)
       local names = {}
       for i, known in ipairs(commands) do
          names[i] = known[1]

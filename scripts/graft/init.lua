@@ -88,6 +88,14 @@ function graft.map(subject, set, options)
    return require("graft.feature_map").make(subject, set, options)
 end
 
+function graft.probe(net, d, options)
+   return require("graft.probe").probe(net, d, options)
+end
+
+function graft.advise(probe)
+   return require("graft.advise").advise(probe)
+end
+
 function graft.report(subject, path)
    return require("graft.report").write(subject, path)
 end
@@ -114,8 +122,6 @@ end
 
 -- What comes later: named, so that a recipe that asks for it hears so.
 local later = {
-   "probe",
-   "advise",
    "study",
 }
 for _, name in ipairs(later) do

@@ -8,7 +8,8 @@
 -- {{name=, title=, text=}}}; `files` below lists them. Texts are paragraphs with an empty line between. An entry is a table of
 --
 --   name       as one writes it. net stands for a network, data for a data set, set for one of its parts, b for a batch, tr for
---              a trainer, run and result for what fit and evaluate return, x for a tensor, node, loss, layer, err: `prefixes`.
+--              a trainer, run and result for what fit and evaluate return, p for a probe, a for an
+--              advice, x for a tensor, node, loss, layer, err: `prefixes`.
 --              Operators have a name too: "net(x)", "#set", "x[i]"; a command is "graft run"
 --   text       what it does. Its first sentence has to stand alone: lists show nothing else
 --   arguments  list of {name, type, default, text}; "..." for any number of them
@@ -33,13 +34,13 @@ local format = require "graft.format"
 local reference = {}
 
 -- Files in scripts/graft/reference/, in the order of the page.
-reference.files = { "start", "networks", "layers", "data", "training", "lr_find", "results", "looking", "tensors", "image",
-   "session", "command_line", "elsewhere", "security" }
+reference.files = { "start", "networks", "layers", "data", "training", "lr_find", "results", "probes", "looking", "tensors",
+   "image", "session", "command_line", "elsewhere", "security" }
 
 -- What stands before the names of a type's methods and fields, by the __name of its metatable.
 reference.prefixes = { ["graft.network"] = "net", ["graft.data"] = "data", ["graft.set"] = "set", ["graft.sample"] = "sample",
    ["graft.batch"] = "b", ["graft.trainer"] = "tr", ["graft.run"] = "run", ["graft.result"] = "result",
-   ["graft.lr"] = "found", ["graft.map"] = "map",
+   ["graft.lr"] = "found", ["graft.map"] = "map", ["graft.probe"] = "p", ["graft.advice"] = "a",
    ["graft.tensor"] = "x", ["graft.node"] = "node", ["graft.loss"] = "loss", ["graft.layer"] = "layer",
    ["graft.error"] = "err" }
 
@@ -51,6 +52,8 @@ reference.preamble = {
    { "run", "graft.fit(net, d, { epochs = 3 })", "what a training returned" },
    { "result", "graft.evaluate(net, d.val)", "what a measurement returned" },
    { "found", 'graft.lr_find(net:unfreeze("*"), d, { start = 1e-3 })', "what a search for the rate returned" },
+   { "p", "graft.probe(net, d, { folds = 3 })", "what a probe returned" },
+   { "a", "graft.advise(p)", "an advice" },
    { "x", "graft.tensor{ { 1, 2, 3 }, { 4, 5, 6 } }", "a tensor of shape [2,3]" },
 }
 

@@ -201,9 +201,8 @@ describe("wrong usage ends with 2", function()
   end)
 
   it("and what is not there yet says so, with 1", function()
-    helpers.refused({ "probe", "x", "y" }, 1, { "graft probe", "not in this version" })
     helpers.refused({ "run", "head_only", "--sandbox", "--trust" }, 2, "--trust and --sandbox exclude each other")
-    for _, name in ipairs { "probe", "advise", "study" } do
+    for _, name in ipairs { "study" } do
       helpers.refused({ "run", helpers.recipe(('require "graft".%s()'):format(name)) }, 1,
         { "graft." .. name, "not in this version" })
     end

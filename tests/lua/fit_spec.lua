@@ -30,8 +30,7 @@ local function told_by(text, ...)
 end
 
 describe("what users write:", function()
-  it("probe and study say that they are not there yet", function()
-    helpers.refused(run "probe", 1, { "graft.probe", "not in this version" })
+  it("study says that it is not there yet", function()
     helpers.refused(run "study", 1, { "graft.study", "not in this version" })
   end)
   it("a guest in another program", function()

@@ -18,6 +18,8 @@ local looks = {
     { "eval", "MODEL", photos, "--report", "../look.html" } },
   { "features", 'net:features(graft.zeros(2, 3, 16, 16), { "layer1", "layer4" })' },
   { "forward", "net:forward(graft.ones(1, 3, 16, 16), { heads = true }) net(graft.ones(1, 3, 16, 16))" },
+  { "probe", 'tostring(graft.advise(graft.probe(net, d, { folds = 2, fractions = { 0.5 } })))',
+    { "probe", "MODEL", photos, "--folds", "2" } },
   { "embed", 'graft.embed(net, d.val, { at = "layer2", normalize = true }) graft.embed(net, d.train, {})',
     { "embed", "MODEL", photos .. "/mugs", "--at", "layer2", "--out", "../embedded.npy" } },
   { "grad_cam",

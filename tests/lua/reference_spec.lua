@@ -168,6 +168,15 @@ local function reachable()
     fields("node", { "name", "shape" })
     return x:global_avg_pool():linear("fc", { out = 2 })
   end }
+  local function all(prefix, t, ...)
+    for key, value in pairs(t) do
+      found[prefix .. (type(value) == "function" and ":" or ".") .. key] = true
+    end
+    fields(prefix, { ... })
+  end
+  local probe = graft.probe(net, d, { folds = 2 })
+  all("p", probe, "pretraining")
+  all("a", graft.advise(probe), "from")
   local x, methods = graft.zeros(1), {}
   for _, member in ipairs(behind(debug.getmetatable(x).__index)) do
     methods[#methods + 1] = member[1]

@@ -72,7 +72,6 @@ function command.text(topic)
    if #parts > 0 then
       return table.concat(parts, "\n\n")
    end
-   require("graft.cli").refuse_later(topic)
    local near = core.nearest(topic, command.names())
    options.usage(("there is no help on %q; %s"):format(topic,
       near and ("nearest: " .. near) or "topics: " .. table.concat(topic_names(), ", ")), near)

@@ -33,6 +33,11 @@ topic.entries = {
       .. "is frozen and kept, memory at the peak, time from a few timed batches. Nothing is trained or written. Where the "
       .. "recipe reads what only training can tell, the plan ends.",
       shell = "graft plan head_only --data photos --weights resnet18.safetensors", see = { "graft run", "graft.plan" } },
+   { name = "graft probe", command = "probe", text = "Measures how well a linear classifier does on the features of each depth "
+      .. "of a network, and advises what to transfer. Of the data the photos to train on alone are looked at.",
+      shell = "graft probe resnet18.safetensors photos --folds 3 --write advised.lua --plot probe.html\n"
+      .. "graft run advised.lua --data photos --weights resnet18.safetensors --epochs 2 --out runs/advised",
+      see = { "graft.probe", "graft.advise" } },
    { name = "graft predict", command = "predict", text = "Names the classes of photos, the most likely one first. A folder "
       .. "stands for the photos in it. A photo that cannot be read is said on stderr, the others are done, and the exit "
       .. "status is 1.",

@@ -101,8 +101,6 @@ topic.entries = {
 }
 
 local later = {
-   "probe",
-   "advise",
    "study",
 }
 for _, name in ipairs(later) do
