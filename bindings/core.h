@@ -214,6 +214,7 @@
  *                                     freezing or thawing makes it stale
  *   features:layers() -> names; features:bytes() features:photos() features:found() -> counts; features:in_file(); features:close()
  * core.forget()                       forgets what features remembered
+ * core.remembered() -> bytes          in memory of what features remember
  * core.outputs(net, set, layer, {size=, prefix=}, function(T, files, classes))     a layer's output for each batch of a set
  * core.pooled(net, set, list of layers, {pool="avg"|"max"|"avg+max"|"grid", grid=, size=, prefix=, progress=function(done, total)}) ->
  *                                     {T [N,D] of each layer}, {files=, classes=, labels={position in dataset:classes()}}: one pass

@@ -1,12 +1,15 @@
 /* Data sets and their sets. */
 #include "data.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "arguments.h"
 #include "base/digest.h"
 #include "core.h"
+#include "data/loader.h"
 #include "error.h"
+#include "state.h"
 #include "tensor.h"
 
 static const char DATASET[] = "graft.dataset", SET[] = "graft.set";
@@ -488,6 +491,26 @@ static int set_targets(lua_State *L) {
     return 1;
 }
 
+/* set:order(fit, epoch) -> list of positions: in which order a shuffled epoch of that fit visits its photos
+ */
+static int set_order(lua_State *L) {
+    static const char who[] = "set:order";
+    const struct gr_set *set = graft_check_set(L, 1, who)->set;
+    lua_Integer fit = graft_integer(L, 2, who, "the fit"), epoch = graft_integer(L, 3, who, "the epoch");
+    int64_t *positions = graft_scratch(L, (size_t)set->count + 1, sizeof *positions);
+    int64_t *order = graft_scratch(L, (size_t)set->count + 1, sizeof *order);
+    for (int64_t i = 0; i < set->count; i++)
+        positions[i] = i + 1;
+    const struct gr_set numbered = {.data = set->data, .samples = positions, .count = set->count};
+    gr_loader_order(&numbered, true, graft_state(L)->seed, (uint64_t)fit, (uint64_t)epoch, order);
+    lua_createtable(L, (int)(set->count < INT_MAX ? set->count : INT_MAX), 0);
+    for (int64_t i = 0; i < set->count; i++) {
+        lua_pushinteger(L, order[i]);
+        lua_rawseti(L, -2, i + 1);
+    }
+    return 1;
+}
+
 void graft_open_data(lua_State *L) {
     static const luaL_Reg dataset_methods[] = {
         {"name", dataset_name},       {"path", dataset_path},
@@ -500,9 +523,10 @@ void graft_open_data(lua_State *L) {
         {"close", dataset_close},     {NULL, NULL},
     };
     static const luaL_Reg set_methods[] = {
-        {"count", set_count},   {"name", set_name}, {"dataset", set_dataset}, {"at", set_at},
-        {"photo", set_photo},   {"take", set_take}, {"targets", set_targets}, {"batches", graft_set_batches},
-        {"digest", set_digest}, {NULL, NULL},
+        {"count", set_count},     {"name", set_name},   {"dataset", set_dataset},
+        {"at", set_at},           {"photo", set_photo}, {"take", set_take},
+        {"targets", set_targets}, {"order", set_order}, {"batches", graft_set_batches},
+        {"digest", set_digest},   {NULL, NULL},
     };
     static const luaL_Reg functions[] = {
         {"data_folder", core_data_folder},

@@ -67,6 +67,12 @@ static int core_forget(lua_State *L) {
     return 0;
 }
 
+/* core.remembered() -> bytes in memory of the features that are remembered */
+static int core_remembered(lua_State *L) {
+    lua_pushinteger(L, (lua_Integer)gr_feature_store_memory(store_of(L)));
+    return 1;
+}
+
 /* ---- features ---- */
 
 static int features_collect(lua_State *L) {
@@ -360,11 +366,9 @@ void graft_open_features(lua_State *L) {
         {"close", features_close},
         {NULL, NULL},
     };
-    static const luaL_Reg functions[] = {{"features", core_features},
-                                         {"cut", core_cut},
-                                         {"outputs", core_outputs},
-                                         {"forget", core_forget},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"features", core_features},     {"cut", core_cut},
+                                         {"outputs", core_outputs},       {"forget", core_forget},
+                                         {"remembered", core_remembered}, {NULL, NULL}};
     graft_class(L, TYPE, methods, features_collect);
     luaL_setfuncs(L, functions, 0);
 }

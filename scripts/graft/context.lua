@@ -16,6 +16,7 @@ local context = {
    data = nil, -- data sets that were opened
    reports = setmetatable({}, { __mode = "k" }), -- network -> what its weights file left missing or unused
    runs = {}, -- what fits gave, in order: {run=, document = JSON, digest=, seconds=, peak_memory=}; a recipe can change `run`
+   features = nil, -- under graft plan: what fits would leave remembered: {key=, bytes=}
    modes = {}, -- of each fit, for the lock: {fit=, exact=, stash=, prefix=, name=, epochs=, digest=}
    locked = nil, -- the lock that --locked named
    listed = setmetatable({}, { __mode = "k" }), -- data set -> run folder that has the digests of its photos

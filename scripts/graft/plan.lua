@@ -120,16 +120,50 @@ local function time_training(job, cache)
    end)
 end
 
--- Bytes of decoded photos that training will keep, judged by those that the timing has decoded. Photos that are read
--- once, to keep what the frozen part makes of them, are not kept.
+-- Bytes of decoded photos that training will keep, judged by those that the timing has decoded; `all`: that is all of them.
+-- Photos that are read once, to keep what the frozen part makes of them, are not kept.
 local function decoded_bytes(job, cache)
    local handle = data.handle(job.train, "graft.plan"):dataset()
    local bytes, most, photos = handle:decoded()
    local train = (not cache.train or cache.views > 1) and #job.train or 0
    local val = job.val and not cache.val and #job.val or 0
-   local all = photos > 0 and math.min(most, math.ceil(bytes / photos * (train + val))) or 0
-   local share = all * train // math.max(train + val, 1)
-   return { train = share, val = all - share }
+   local wanted = photos > 0 and math.ceil(bytes / photos * (train + val)) or 0
+   local kept = math.min(most, wanted)
+   local share = kept * train // math.max(train + val, 1)
+   return { train = share, val = kept - share, all = photos > 0 and wanted <= most }
+end
+
+local trained_in = setmetatable({}, { __mode = "k" }) -- network -> layer -> the phase that trained it
+
+-- Under which name a fit's features would be remembered: equal for fits that find each other's.
+local function features_key(job, cache)
+   local words = { tostring(job.handle), job.options.prefix, tostring(cache.views), tostring(cache.photos),
+      core.json(data.augment(cache.views > 0 and job.options.augment or "none", "graft.plan")) }
+   local phases = trained_in[job.handle] or {}
+   for name in pairs(feature_cache.covered(job.handle, cache.layers)) do
+      words[#words + 1] = ("%s %s"):format(name, phases[name] or 0)
+   end
+   table.sort(words)
+   return table.concat(words, "|")
+end
+
+-- Bytes of features that earlier fits leave in memory, beside those of this one (train/features.h, store).
+local function features_of_others(job, cache)
+   local own = cache.where == "memory" and cache.bytes or 0
+   if core.memory().limit > 0 then
+      return 0 -- then nothing is remembered
+   elseif not context.planning then
+      return math.max(0, core.remembered() - own) -- after a fit like this one these are its own
+   end
+   local bytes, mine = 0, features_key(job, cache)
+   for _, kept in ipairs(context.features or {}) do
+      bytes = bytes + (kept.key ~= mine and kept.bytes or 0)
+   end
+   if own > 0 then
+      context.features = context.features or {}
+      table.insert(context.features, { key = mine, bytes = own })
+   end
+   return cache.budget and math.min(bytes, math.max(0, cache.budget - own)) or bytes
 end
 
 local function stage_of_layers(handle)
@@ -309,7 +343,7 @@ local function describe(job)
       stash = stash,
       parameters = job.handle:parameters(),
       trainable_parameters = job.handle:parameters(true),
-      planned_memory = plan_memory.peak(job, cache, input, decoded),
+      planned_memory = plan_memory.peak(job, cache, input, decoded, features_of_others(job, cache)),
       decoded_photos = decoded.train + decoded.val,
       seconds_per_epoch = epoch,
       seconds_once = once,
@@ -408,8 +442,6 @@ local function in_width(text)
    local width = core.terminal("stdout")
    return width and show.fold(text, width) or text
 end
-
-local trained_in = setmetatable({}, { __mode = "k" }) -- network -> layer -> the phase that trained it
 
 -- What an earlier phase trained comes from there, not from a file.
 function plan.trace_weights(handle, rows, phase)

@@ -34,8 +34,9 @@ local function moments(optimizer)
    return kind == "rmsprop" and 1 + momentum + (optimizer.centered and 1 or 0) or momentum
 end
 
--- Photos that are decoded to see what that takes: the largest files, and some of all.
+-- Photos that are decoded to see what that takes: the largest files, those of the last third of an epoch, and some of all.
 local LARGEST, SPREAD = 4, 9
+local LATE = 2 / 3
 
 -- Bytes that a photo takes for a moment while it is decoded and made as small as the network wants it.
 local function decoding_of(handle, file)
@@ -45,28 +46,55 @@ local function decoding_of(handle, file)
    return ok and core.memory().peak - before or 0 -- what cannot be read is told by those who read it
 end
 
--- Bytes that decoding photos of a set takes in all threads at the worst: one is at the largest photo, the others at usual
--- ones.
-local function decoding(job, set)
-   local files = {}
-   for i = 1, set and #set or 0 do
-      local file = set[i].file -- pictures that lie in one file (IDX) have names that are no paths, and are not decoded
-      local known, stat = pcall(core.stat, file)
-      files[#files + 1] = known and stat and { path = file, size = stat.size, at = #files } or nil
+-- What decoding photos of a set takes: {photos = { {bytes=, at=}, ... }, typical=, most=} in bytes. `order`: the positions in the
+-- order in which the first epoch visits them; `at` is the part of the epoch that lies before the photo.
+local function decoding(job, set, order)
+   local files, all = {}, set and #set or 0
+   for i = 1, all do
+      local file = set[order and order[i] or i].file -- pictures that lie in one file (IDX) have names that are no paths, and
+      local known, stat = pcall(core.stat, file) -- are not decoded
+      files[#files + 1] = known and stat and { path = file, size = stat.size, at = (i - 1) / all } or nil
    end
-   local usual = {}
+   local photos, usual = {}, {}
+   local function measure(file)
+      if not file.bytes then
+         file.bytes = decoding_of(job.handle, file.path)
+         photos[#photos + 1] = file
+      end
+      return file.bytes
+   end
    for i = 1, #files, math.max(1, #files // SPREAD) do
-      usual[#usual + 1] = decoding_of(job.handle, files[i].path)
+      usual[#usual + 1] = measure(files[i])
    end
    table.sort(usual)
-   local most, typical = usual[#usual] or 0, usual[#usual // 2 + 1] or 0
    table.sort(files, function(a, b)
       return a.size > b.size or a.size == b.size and a.at < b.at
    end)
-   for i = 1, math.min(LARGEST, #files) do
-      most = math.max(most, decoding_of(job.handle, files[i].path))
+   local found, late = 0, 0
+   for _, file in ipairs(files) do
+      if found < LARGEST or late < LARGEST and file.at >= LATE then
+         measure(file)
+         found, late = found + 1, late + (file.at >= LATE and 1 or 0)
+      end
    end
-   return most + (core.threads() - 1) * typical
+   local most = 0
+   for _, photo in ipairs(photos) do
+      most = math.max(most, photo.bytes)
+   end
+   local typical = usual[#usual // 2 + 1] or 0
+   return { photos = photos, typical = typical, most = most + (core.threads() - 1) * typical }
+end
+
+-- The most bytes of decoded photos during a first pass that keeps them: `kept` at its end. One thread is at one of the photos
+-- that were measured, the others at usual ones. Before `from`, the part of the first batch, no plan is there yet.
+local function first_pass(read, kept, from)
+   local most = kept + core.threads() * read.typical
+   for _, photo in ipairs(read.photos) do
+      if photo.at >= from then
+         most = math.max(most, photo.at * kept + photo.bytes + (core.threads() - 1) * read.typical)
+      end
+   end
+   return most
 end
 
 -- Bytes of a fit's stages, without those of photos. `cache`: feature_cache.choose; `input`: the photos' shape.
@@ -108,23 +136,41 @@ function memory.stages(job, cache, input)
    return stages
 end
 
--- The most bytes at once. `decoded`: of photos of a set that stay in memory: decoded.train, decoded.val.
-function memory.peak(job, cache, input, decoded)
-   local stages = memory.stages(job, cache, input)
-   local train, val = decoding(job, job.train), decoding(job, job.val)
-   local kept = decoded.train + (job.options.epochs > 1 and decoded.val or 0) -- as long as nothing was validated
-   local add = {
-      frozen = math.max(cache.train and train or 0, cache.val and val or 0),
-      training = kept + (cache.train and 0 or train),
-      calibration = train,
-      validation = decoded.train + decoded.val + (cache.val and 0 or val),
-      float32 = decoded.train + decoded.val + val,
+-- What decoded photos add to each stage. `decoded`: see memory.peak.
+local function photos_of_stages(job, cache, decoded)
+   local set = data.handle(job.train, "graft.plan")
+   local train = decoding(job, job.train, set:order(core.fit(), 1))
+   local val = decoding(job, job.val)
+   local kept = decoded.train + decoded.val
+   local training, validation = decoded.train, kept
+   if not cache.train then
+      training = first_pass(train, decoded.train, job.batch_size / #job.train)
+   end
+   if job.options.epochs > 1 then -- also the validation's, and whatever there was no room for is decoded again
+      training = math.max(training, kept + ((decoded.all or cache.train) and 0 or train.most))
+   end
+   if not cache.val then
+      validation = math.max(decoded.train + first_pass(val, decoded.val, 0), kept + (decoded.all and 0 or val.most))
+   end
+   return {
+      frozen = math.max(cache.train and first_pass(train, decoded.train, 0) or 0, cache.train and train.most or 0,
+         cache.val and val.most or 0),
+      training = training,
+      calibration = train.most,
+      validation = validation,
+      float32 = kept + val.most,
    }
+end
+
+-- The most bytes at once. `decoded`: of photos of a set that stay in memory: decoded.train, decoded.val; decoded.all: are these
+-- all that there are? `others`: bytes of features that are remembered of other fits.
+function memory.peak(job, cache, input, decoded, others)
+   local stages, add = memory.stages(job, cache, input), photos_of_stages(job, cache, decoded)
    local most = 0
    for stage, bytes in pairs(stages) do
       most = math.max(most, bytes + add[stage])
    end
-   return tensor_bytes(job.handle) + (cache.where == "memory" and cache.bytes or 0) + most
+   return tensor_bytes(job.handle) + (cache.where == "memory" and cache.bytes or 0) + others + most
 end
 
 return memory
