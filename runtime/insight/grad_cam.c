@@ -134,7 +134,8 @@ static int prepare(struct look *look, struct gr_network *net, struct gr_layer *a
                                       .input = input,
                                       .outputs = outputs,
                                       .output_count = 2,
-                                      .gradient_of = at};
+                                      .gradient_of = at,
+                                      .lean = true}; /* a look must not take more memory than training does */
     GR_TRY(gr_plan_create(&look->plan, net, &request));
     look->input = input;
     look->shape = gr_plan_output_shape(look->plan, 1);

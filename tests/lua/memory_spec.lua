@@ -77,8 +77,8 @@ describe("the memory of a fit", function()
       local d = graft.data.folder(opt.data, { size = 96 })
       local net = graft.nn.network { name = "maps", input = { 3, 96, 96 }, classes = d.classes, head = "fc",
         stages = { "conv1", "conv2" }, build = function(x)
-          return x:conv2d("conv1", { out = 8, kernel = 3, padding = 1 }):relu():conv2d("conv2", { out = 8, kernel = 4, stride = 4 })
-            :global_avg_pool():linear("fc", { out = 2 })
+          return x:conv2d("conv1", { out = 8, kernel = 3, padding = 1 }):relu()
+            :conv2d("conv2", { out = 8, kernel = 4, stride = 4 }):global_avg_pool():linear("fc", { out = 2 })
         end }
       net:freeze("conv1")
       for phase = 1, 2 do
