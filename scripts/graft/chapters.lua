@@ -1,7 +1,7 @@
--- What the page of a run tells of each fit, noted when the fit ends: the fits of a recipe are the chapters of one page.
+-- What the page of a run tells of each fit and of each loop of a recipe's own, noted at its end: the chapters of one page.
 -- These tables are the program's own: a recipe holds its runs, and may change them.
 
-local context = require "graft.context"
+local core = require "graft.core"
 local data = require "graft.data"
 local feature_cache = require "graft.feature_cache"
 local origins = require "graft.origins"
@@ -34,20 +34,16 @@ local function copy_rows(rows)
 end
 
 -- The stages as graft plan shows them: {name=, shape=, parameters=, source=, state=, lr=, norm=, cached=}.
-local function stages(job, number, sources)
-   local rows, covered = job.handle:layers(), feature_cache.covered(job.handle, job.cache.layers or {})
-   local kept = {}
-   for _, name in ipairs(job.cache.train and job.cache.layers or {}) do
-      kept[name] = true
-   end
+local function stages(handle, number, sources, lr, cached)
+   local rows, covered = handle:layers(), feature_cache.covered(handle, cached)
    for _, row in ipairs(rows) do
       row.trainable, row.kernel = row.parameters > 0 and not row.frozen, "(none)"
       row.batch_norm = row.norm and ((row.frozen or row.fixed_norm) and "fixed" or "train") or nil
       row.source = row.parameters > 0 and (sources[row.name] or "new, random") or nil
-      row.cached, row.cut = job.cache.train and covered[row.name], kept[row.name]
+      row.cached = covered[row.name]
    end
-   plan.trace_weights(job.handle, rows, number)
-   return plan.stages(job.handle, rows, job.options.optimizer.lr)
+   plan.trace_weights(handle, rows, number)
+   return plan.stages(handle, rows, lr)
 end
 
 -- Of all photos of a set, those that a page shows: the surest mistakes and the least sure answers.
@@ -100,26 +96,77 @@ function chapters.sources(handle)
    return sources
 end
 
+local function add(chapter)
+   list[#list + 1] = chapter
+   if #list > MOST then
+      table.remove(list, 1)
+   end
+   return chapter
+end
+
 -- Notes a fit that has ended. `photos`: what its evaluation said of each, or nil.
 function chapters.add(job, state, run, photos)
-   local o, number = job.options, #context.runs
+   local o, number = job.options, #list + 1
    local chapter = { number = number, name = o.name, rows = copy_rows(state.rows), done = state.epoch, wanted = o.epochs,
       stopped = state.stopped, optimizer = tostring(o.optimizer), schedule = tostring(o.schedule or "constant"),
       augment = augment_text(o.augment), batch_size = job.batch_size, steps = job.steps_per_epoch, train = #job.train,
       val = job.val and #job.val or 0, monitor = o.monitor, best = run.best and run.best.epoch, kept = run.kept, clip = o.clip,
       prefix = o.prefix, stash = o.stash, parameters = job.handle:parameters(), trained = job.handle:parameters(true),
-      stages = stages(job, number, state.sources), network = job.handle:name(), input = job.handle:input_shape(),
+      seed = run.seed, threads = run.threads, network = job.handle:name(), input = job.handle:input_shape(),
       cache = { mode = run.cache.mode, bytes = run.cache.bytes, where = run.cache.where, layers = run.cache.layers },
       saved = feature_cache.saved(run.cache, state.epoch), seconds = run.seconds, peak_memory = run.peak_memory,
       process_memory = run.process_memory, frozen_tensors = run.frozen_tensors, frozen_digest = run.frozen_digest_after,
-      digest = run.digest, multilabel = job.handle:multilabel(), classes = job.handle:classes() }
-   list[#list + 1] = chapter
-   if #list > MOST then
-      table.remove(list, 1)
-   end
+      digest = run.digest, multilabel = job.handle:multilabel(), classes = job.handle:classes(),
+      stages = stages(job.handle, number, state.sources, o.optimizer.lr, job.cache.train and job.cache.layers or {}) }
+   add(chapter)
    of_run[run] = { chapter = chapter, photos = photos and chapters.select(photos) }
    if job.val then
       origins.note(run, job.net, job.handle, data.handle(job.val, "graft.fit"))
+   end
+end
+
+-- ---- loops of graft.trainer ----
+
+local loops = setmetatable({}, { __mode = "k" }) -- entry of context.modes -> what is noted of the loop under way
+
+-- A loop begins.
+function chapters.begin_loop(entry, state)
+   loops[entry] = { rows = {}, started = core.clock(), state = state, sources = chapters.sources(state.handle) }
+end
+
+-- A row that it logged.
+function chapters.log(entry, row)
+   table.insert(loops[entry].rows, row)
+end
+
+local function loop_chapter(noted, handle, digest)
+   local state, number = noted.state, #list + 1
+   add { number = number, loop = true, rows = noted.rows, done = #noted.rows, wanted = state.epochs or #noted.rows,
+      optimizer = tostring(state.optimizer), schedule = tostring(state.schedule or "constant"), steps = state.core:steps(),
+      best = state.best_epoch, kept = state.best and "best" or "last", prefix = state.fields.prefix or "float32",
+      parameters = handle:parameters(), trained = handle:parameters(true), network = handle:name(), input = handle:input_shape(),
+      stages = stages(handle, number, noted.sources, state.optimizer.lr, {}), cache = { bytes = 0 }, seed = core.seed(),
+      threads = core.threads(), seconds = core.clock() - noted.started, peak_memory = core.memory().peak,
+      process_memory = require("graft.process").peak(), digest = digest, multilabel = handle:multilabel(),
+      classes = handle:classes() }
+end
+
+-- A loop has ended; `digest` of the network that came out.
+function chapters.end_loop(entry, handle, digest)
+   local noted = loops[entry]
+   loops[entry] = nil
+   if noted and #noted.rows > 0 then
+      pcall(loop_chapter, noted, handle, digest)
+   end
+end
+
+-- Writes the page of a recipe whose last training was a loop. As with a fit, it is no reason to fail.
+function chapters.write_loop(folder)
+   local last = list[#list]
+   if last and last.loop then
+      pcall(function()
+         core.write(folder .. "/report.html", require("graft.page").html(require "graft.pages.loop"(last, folder)), true)
+      end)
    end
 end
 

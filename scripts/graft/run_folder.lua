@@ -88,6 +88,9 @@ local function settle_loops(final)
       if handle and not handle:closed() and (not entry.digest or final and i == #context.modes) then
          entry.digest = handle:digest()
       end
+      if handle and not handle:closed() then
+         require("graft.chapters").end_loop(entry, handle, entry.digest or handle:digest())
+      end
       entry.handle = nil
    end
 end
@@ -117,6 +120,7 @@ function folder.finish()
    local entry = context.modes[#context.modes]
    if context.out and entry then
       lock.write(context.out, entry.digest, true)
+      require("graft.chapters").write_loop(context.out)
    end
 end
 

@@ -4,6 +4,7 @@ local core = require "graft.core"
 local strict = require "graft.strict"
 local format = require "graft.format"
 local checkpoints = require "graft.checkpoints"
+local chapters = require "graft.chapters"
 local context = require "graft.context"
 local data = require "graft.data"
 local lock = require "graft.lock"
@@ -76,12 +77,13 @@ function trainer.new(net, options)
    require("graft.recipe").check_options()
    options.prefix = prefix.option(options.prefix, handle, who)
    core.fit(core.fit() + 1)
-   local state = { net = net, handle = handle, best = nil, epoch = 0, metric_rows = {},
+   local state = { net = net, handle = handle, best = nil, epoch = 0,
       data = calibration_data(options, who) }
    if options.prefix ~= "float32" then
       progress.line("frozen part  its convolutions in " .. format.precision(options.prefix))
    end
-   state.fit, state.fields = core.fit(), trainer.options(options, who)
+   state.fit, state.schedule = core.fit(), options.schedule
+   state.fields, state.optimizer = trainer.options(options, who)
    if context.planning then
       require("graft.plan").loop(handle, options)
    else
@@ -131,6 +133,7 @@ local function begin(state)
       state.entry = { fit = state.fit, loop = true, exact = state.handle:exact(),
          stash = state.fields.stash, prefix = state.fields.prefix, handle = context.mode == "run" and state.handle or nil }
       context.modes[#context.modes + 1] = state.entry
+      chapters.begin_loop(state.entry, state)
       if not context.resume or not checkpoints.find(state.folder, state.fit) then
          checkpoints.retire(state.folder, state.fit)
       end
@@ -192,9 +195,10 @@ function methods:log(row)
       copy[key] = value
    end
    run_folder.append_metrics(folder, copy)
+   chapters.log(state.entry, copy)
    local better = copy.val_accuracy and (not state.best or copy.val_accuracy > state.best)
    if better then
-      state.best = copy.val_accuracy
+      state.best, state.best_epoch = copy.val_accuracy, math.tointeger(copy.epoch)
       core.save_model(state.handle, folder .. "/best.safetensors", {})
    end
    progress.line(trainer.row_text(copy, state.epochs, better))

@@ -402,6 +402,25 @@ describe("report.html", function()
     tells(text, "--resume goes on")
   end)
 
+  it("tells of loops of a recipe's own", function()
+    local told = helpers.fresh "loop"
+    helpers.done { "run", helpers.recipe(([[
+      local graft = require "graft"
+      local d = graft.data.folder(%q, { val = 0.25 })
+      local net = graft.load(%q):replace_head(d):freeze "body"
+      graft.fit(net, d, { epochs = 1, name = "first" })
+      local tr = graft.trainer(net, { optimizer = graft.adamw { lr = 0.002 } })
+      for e in tr:epochs(3) do
+        for x, y, b in d.train:batches { net = net, batch_size = 8, epoch = e } do tr:step(x, y, b) end
+        tr:log { epoch = e, train_loss = 1 / e, val_accuracy = tr:evaluate(d.val).accuracy, note = "<b>" }
+      end
+      ]]):format(photos, weights)), "--out", told, "--quiet" }
+    local text = helpers.read(told .. "/report.html")
+    check_page(text)
+    tells(text, "a loop of the recipe&#39;s own", "adamw lr 0.002", ">first</h3>", ">phase 2</h3>", "as the recipe logged it",
+      "photos to train on, epoch, of all phases 4: 0.333", "graft verify " .. told)
+  end)
+
   it("is no reason for a run to fail", function()
     local told = helpers.fresh "blocked"
     local done = helpers.done { "run", helpers.recipe(([[
