@@ -121,7 +121,7 @@ function chapters.add(job, state, run, photos)
    add(chapter)
    of_run[run] = { chapter = chapter, photos = photos and chapters.select(photos) }
    if job.val then
-      origins.note(run, job.net, job.handle, data.handle(job.val, "graft.fit"))
+      origins.note(run, job.net, job.handle, data.handle(job.val, "graft.fit"), job.batch_size)
    end
 end
 

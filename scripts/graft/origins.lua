@@ -5,12 +5,13 @@ local origins = {}
 
 local all = setmetatable({}, { __mode = "k" }) -- result -> {weak={net=, handle=}, set=, version=}
 
-function origins.note(result, net, handle, set)
+-- `at_once`: how many photos the network has been asked about at once, or nil.
+function origins.note(result, net, handle, set, at_once)
    all[result] = { weak = setmetatable({ net = net, handle = handle }, { __mode = "v" }), set = set,
-      version = handle:version() }
+      version = handle:version(), at_once = at_once }
 end
 
--- {net=, set=}: as far as they are there, and the network is as it was.
+-- {net=, set=, at_once=}: as far as they are there, and the network is as it was.
 function origins.of(result)
    local origin = all[result]
    if not origin then
@@ -19,7 +20,7 @@ function origins.of(result)
    local weak = origin.weak
    local handle = weak.handle
    local same = handle and not handle:closed() and handle:version() == origin.version
-   return { net = same and weak.net or nil, set = origin.set }
+   return { net = same and weak.net or nil, set = origin.set, at_once = origin.at_once }
 end
 
 return origins

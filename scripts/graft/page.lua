@@ -30,16 +30,17 @@ th{font-weight:600;color:var(--faint);font-size:.9em}.r{text-align:right}.c{text
 td.r,th.r{white-space:nowrap}
 .grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));gap:1rem 2rem;align-items:start}
 .photos{display:grid;grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr));gap:1rem}
+.pairs{grid-template-columns:repeat(auto-fill,minmax(15rem,1fr))}
 figure{margin:0}figcaption{font-size:.85rem;line-height:1.35;margin-top:.3rem}
 img{max-width:100%;height:auto;border-radius:4px;background:var(--card)}
-.pair{display:flex;gap:4px;align-items:flex-start}.pair img{min-width:0;flex:0 1 auto}
+.pair{display:flex;gap:4px;align-items:flex-start}.pair img{min-width:0;flex:0 1 auto;max-height:9.5rem;width:auto}
 .facts{display:grid;grid-template-columns:max-content 1fr;gap:.25rem 1.25rem;margin:.75rem 0}
 .facts dt{color:var(--faint)}.facts dd{margin:0;min-width:0}
 .up{writing-mode:vertical-rl;transform:rotate(180deg);white-space:nowrap}.big{font-size:2rem;font-weight:600;line-height:1.1}
 summary{cursor:pointer;color:var(--link)}details{margin:.5rem 0}
 @media (max-width:34rem){
 .facts{grid-template-columns:1fr;gap:0}.facts dd{margin-bottom:.6rem}table{font-size:.85em}th,td{padding:.3rem .4rem}
-.photos{grid-template-columns:repeat(2,1fr)}}
+.photos{grid-template-columns:repeat(2,1fr)}.pairs{grid-template-columns:1fr}}
 @media print{:root{color-scheme:light;--ink:#000;--faint:#444;--paper:#fff;--card:#f4f4f4;--grid:#ccc;--link:#000;
 --good:26,127,55;--bad:191,54,12;--s1:#0b62b8;--s2:#c2410c;--s3:#0a7a52;--s4:#9b3d92;--s5:#7a5c00;--s6:#3f4d5c}
 body{max-width:none;padding:0;font-size:10.5pt}nav{display:none}h2,h3{break-after:avoid}
@@ -118,11 +119,11 @@ function page.paragraph(text, class)
    return ("<p%s>%s</p>"):format(class and (' class="%s"'):format(class) or "", escape(text))
 end
 
--- page.image(tensor or file, {width=160, alt=, quality=80}) -> <img> with the picture inside, its longer side `width` pixels at
+-- page.image(tensor or file, {width=160, alt=, quality=76}) -> <img> with the picture inside, its longer side `width` pixels at
 -- most. A file that cannot be read raises.
 function page.image(image, options)
    options = options or {}
-   local bytes, width, height = core.image_encode(image, "jpeg", options.width or 160, options.quality or 80)
+   local bytes, width, height = core.image_encode(image, "jpeg", options.width or 160, options.quality or 76)
    return ('<img width="%d" height="%d" alt="%s" src="data:image/jpeg;base64,%s">'):format(width, height,
       escape(options.alt or ""), core.base64(bytes))
 end

@@ -302,7 +302,7 @@ describe("report.html", function()
       tells(html, ('<h2 id="%s">'):format(id))
     end
     for _, piece in ipairs { "<td>frozen</td>", "<td>trained</td>", "<td>new, random</td>", "<td>↓</td>",
-      "the cache saved 1 pass", "Expected calibration error", "95 % interval", "<title>held-out photos, epoch 2:", "sgd lr" } do
+      "The cache saved 1 pass", "Expected calibration error", "95 % interval", "<title>held-out photos, epoch 2:", "sgd lr" } do
       tells(html, piece)
     end
   end)
@@ -454,6 +454,26 @@ describe("report.html", function()
   end)
 end)
 
+describe("the page of real photos", function()
+  it("is small, and made in a second or two", function()
+    local folder = os.getenv "GRAFT_TEST_DATA"
+    if not folder then
+      skip "GRAFT_TEST_DATA is not set"
+    end
+    local d = graft.data.folder(folder .. "/data/hymenoptera")
+    local net = graft.load(folder .. "/weights/tiny_darknet.safetensors"):replace_head(d)
+    local result = graft.evaluate(net, d.val, { photos = true })
+    local started, peak = core.clock(), core.memory().peak
+    graft.report(result, helpers.path "real.html")
+    assert.is_true(core.clock() - started < 4)
+    assert.is_true(core.memory().peak <= peak)
+    local html = helpers.read(helpers.path "real.html")
+    check_page(html)
+    assert.equal(24, count(html, "<figure>"))
+    assert.equal(48, count(html, "<img "))
+  end)
+end)
+
 describe("the page of a result", function()
   local d = graft.data.folder(photos, { val = 0.5 })
   local net = graft.load(weights):replace_head(d)
@@ -482,7 +502,10 @@ describe("the page of a result", function()
     graft.report(result, helpers.path "result.html")
     local html = helpers.read(helpers.path "result.html")
     check_page(html)
-    assert.is_true(count(html, "<img ") == math.min(12, wrong) + math.min(12, #d.val - math.min(12, wrong)))
+    local figures = math.min(12, wrong) + math.min(12, #d.val - math.min(12, wrong))
+    assert.equal(figures, count(html, "<figure>"))
+    assert.equal(2 * figures, count(html, "<img ")) -- the photo, and where the network looked
+    tells(html, "Grad-CAM")
     tells(html, ("%d of %d wrong photos"):format(math.min(12, wrong), wrong))
   end)
 

@@ -227,33 +227,47 @@ end
 local SIDE = 160 -- pixels of a thumbnail
 local FIRST_SIDE = 448 -- pixels of a photo in memory: enough for the network and for the thumbnail
 
--- Looks at photos while there is time: for a page that must not keep anybody waiting.
-local function new_viewer(source, seconds)
-   local ends = core.clock() + seconds
-   local viewer = { late = false }
-   local net = source and source.net
-   -- The photo, or nil where it cannot be read any more.
-   function viewer.photo(file)
-      if not (source and source.set) then
-         return nil
-      elseif core.clock() > ends then
-         viewer.late = true
-         return nil
-      end
-      local ok, pixels = pcall(source.set.photo, source.set, file, FIRST_SIDE)
-      return ok and pixels or nil
+local MOST_AT_ONCE = 4 -- photos that the network is asked about
+
+-- The photos as far as they can still be read, and as long as there is time: a page must not keep anybody waiting.
+local function read_photos(photos, source, ends)
+   local pixels, late = {}, false
+   for i, photo in ipairs(photos) do
+      late = late or core.clock() > ends
+      local ok, image = pcall(source.set.photo, source.set, photo.file, FIRST_SIDE)
+      pixels[i] = not late and ok and image or false
    end
-   -- Where in the photo the network saw the class, laid over it; nil where the network cannot tell.
-   function viewer.why(pixels, class)
-      if not net or core.clock() > ends then
-         return nil
+   return pixels, late
+end
+
+-- Where in each photo the network saw what it said, laid over the photo, as long as there is time. The first one tells how long
+-- the others take; never more at once than were trained or measured on at once.
+local function explain(photos, pixels, source, ends)
+   local over, at_once, first = {}, 1, 1
+   while source.net and first <= #photos and core.clock() < ends do
+      local started, images, classes, places = core.clock(), {}, {}, {}
+      local last = math.min(#photos, first + at_once - 1)
+      for i = first, last do
+         if pixels[i] then
+            images[#images + 1], classes[#classes + 1], places[#places + 1] = pixels[i], photos[i].said or photos[i].class, i
+         end
       end
-      local ok, over = pcall(function()
-         return require("graft").image.overlay(pixels, (net:grad_cam(pixels, { class = class })), { net = net })
+      local ok = #images == 0 or pcall(function()
+         for n, map in ipairs((require("graft.looking").grad_cam(source.net, images, { class = classes }))) do
+            over[places[n]] = require("graft.montage").overlay(images[n], map, { net = source.net })
+         end
       end)
-      return ok and over or nil
+      if not ok then
+         return over -- this network has no maps to look at
+      end
+      local each = (core.clock() - started) / math.max(1, #images)
+      first = last + 1
+      at_once = math.min(source.at_once or MOST_AT_ONCE, MOST_AT_ONCE, math.floor((ends - core.clock()) / math.max(each, 1e-4)))
+      if at_once < 1 then
+         return over
+      end
    end
-   return viewer
+   return over
 end
 
 local function percent(p)
@@ -275,29 +289,32 @@ local function caption(photo)
    return table.concat(lines, "<br>")
 end
 
-local function gallery(photos, viewer)
-   local figures = {}
-   for i, photo in ipairs(photos) do
-      local pixels = viewer.photo(photo.file)
-      local over = pixels and viewer.why(pixels, photo.said or photo.class)
-      local images = {}
-      if pixels then
-         images[1] = page.image(pixels, { width = SIDE, alt = photo.file })
-         images[2] = over and page.image(over, { width = SIDE, alt = "where the network looked" })
-         viewer.seen = viewer.seen or over ~= nil
-      end
-      figures[i] = ('<figure>%s<figcaption>%s</figcaption></figure>'):format(#images > 0 and '<div class="pair">'
-         .. table.concat(images) .. "</div>" or "", caption(photo))
+-- `seen` collects whether anything was explained, or left out.
+local function gallery(photos, source, ends, seen)
+   local figures, pixels, over = {}, {}, {}
+   if source and source.set then
+      local late
+      pixels, late = read_photos(photos, source, ends)
+      over = explain(photos, pixels, source, ends)
+      seen.late = seen.late or late
+      seen.why = seen.why or next(over) ~= nil
    end
-   return '<div class="photos">' .. table.concat(figures, "\n") .. "</div>"
+   for i, photo in ipairs(photos) do
+      local images = pixels[i] and page.image(pixels[i], { width = SIDE, alt = photo.file }) or ""
+      if over[i] then
+         images = images .. page.image(over[i], { width = SIDE, alt = "where the network looked" })
+      end
+      figures[i] = ('<figure>%s<figcaption>%s</figcaption></figure>'):format(images ~= "" and '<div class="pair">' .. images
+         .. "</div>" or "", caption(photo))
+   end
+   return ('<div class="photos%s">%s</div>'):format(next(over) and " pairs" or "", table.concat(figures, "\n"))
 end
 
 -- `chosen`: what chapters.select gave; `source`: {set=, net=} that they come from, as far as it is still there.
 function parts.photos(chosen, source, seconds)
-   local viewer = new_viewer(source, seconds or 1.5)
-   local html = {}
+   local html, seen, ends = {}, {}, core.clock() + (seconds or 1)
    if #chosen.mistakes > 0 then
-      local mistakes = gallery(chosen.mistakes, viewer)
+      local mistakes = gallery(chosen.mistakes, source, ends, seen)
       html[#html + 1] = ("<h3>Worst mistakes</h3>%s%s"):format(page.paragraph(("%d of %s: those of which the network was "
          .. "surest. Look whether the photo is hard, or its label wrong."):format(#chosen.mistakes, format.plural(chosen.wrong,
          "wrong photo"))), mistakes)
@@ -308,14 +325,14 @@ function parts.photos(chosen, source, seconds)
       html[#html + 1] = "<h3>Least sure</h3>" .. page.paragraph((chosen.unsure[1].said and "Where the two most likely "
          .. "answers were nearest to each "
          .. "other." or "Where a probability was nearest to 0.5.") .. " More photos like these teach the network "
-         .. "most.") .. gallery(chosen.unsure, viewer)
+         .. "most.") .. gallery(chosen.unsure, source, ends + (seconds or 1) / 2, seen)
    end
-   if viewer.seen then
-      table.insert(html, 1, page.paragraph("Beside a photo: what spoke for the answer that was given, the warmer the more "
-         .. "(Grad-CAM). Warm spots in the background are a warning: the network may have learnt the place, not the "
+   if seen.why then
+      table.insert(html, 1, page.paragraph("Beside a photo: what in it spoke for the answer that was given, the brighter the more "
+         .. "(Grad-CAM). Bright spots in the background are a warning: the network may have learnt the place, not the "
          .. "thing.", "faint"))
    end
-   if viewer.late then
+   if seen.late then
       html[#html + 1] = page.paragraph("Some photos are left out, since a page should not keep a training waiting; graft "
          .. "eval with --report shows them.", "faint")
    end

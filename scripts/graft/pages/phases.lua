@@ -190,7 +190,7 @@ function phases.spent(all)
    end
    for _, chapter in ipairs(all) do
       if chapter.saved then
-         html = html .. page.paragraph((#all > 1 and name_of(chapter) .. ": " or "") .. chapter.saved
+         html = html .. page.paragraph((#all > 1 and name_of(chapter) .. ": " or "") .. chapter.saved:gsub("^the", "The")
             .. ". Since frozen layers never change, what they make of a photo was computed once and kept.")
       end
    end
