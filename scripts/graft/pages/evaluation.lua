@@ -2,6 +2,9 @@
 
 local core = require "graft.core"
 local format = require "graft.format"
+local looking = require "graft.looking"
+local montage = require "graft.montage"
+local network = require "graft.network"
 local page = require "graft.page"
 local plot = require "graft.plot"
 
@@ -225,49 +228,42 @@ end
 -- ---- photos ----
 
 local SIDE = 160 -- pixels of a thumbnail
-local FIRST_SIDE = 448 -- pixels of a photo in memory: enough for the network and for the thumbnail
+local FIRST_SIDE = 384 -- pixels of a photo in memory: enough for the network and for the thumbnail
+local MOST_AT_ONCE = 4 -- photos that are looked at
 
-local MOST_AT_ONCE = 4 -- photos that the network is asked about
-
--- The photos as far as they can still be read, and as long as there is time: a page must not keep anybody waiting.
-local function read_photos(photos, source, ends)
-   local pixels, late = {}, false
-   for i, photo in ipairs(photos) do
-      late = late or core.clock() > ends
-      local ok, image = pcall(source.set.photo, source.set, photo.file, FIRST_SIDE)
-      pixels[i] = not late and ok and image or false
+-- How many photos the network can be asked about at once. The page of a run takes no more memory than the run did, and nothing
+-- in the sandbox, where a recipe ends at its limit of memory, more than was taken before. 0: none.
+local function room_for(source)
+   local memory = core.memory()
+   local free = (source.at_once or core.guest) and memory.peak - memory.live or math.huge
+   local handle = network.handle(source.net, "graft.report")
+   local largest = 0
+   for _, row in ipairs(handle:layers()) do
+      local numbers = 1
+      for _, n in ipairs(row.shape) do
+         numbers = numbers * n
+      end
+      largest = math.max(largest, numbers)
    end
-   return pixels, late
+   -- weights as the kernels want them, an input, an output and what lies between, and the photo itself
+   local weights, photo = 4 * handle:parameters(), 3 * 4 * largest + 3 * 4 * 3 * FIRST_SIDE * FIRST_SIDE
+   return math.max(0, math.min(MOST_AT_ONCE, (free / 1.25 - weights) // photo))
 end
 
--- Where in each photo the network saw what it said, laid over the photo, as long as there is time. The first one tells how long
--- the others take; never more at once than were trained or measured on at once.
-local function explain(photos, pixels, source, ends)
-   local over, at_once, first = {}, 1, 1
-   while source.net and first <= #photos and core.clock() < ends do
-      local started, images, classes, places = core.clock(), {}, {}, {}
-      local last = math.min(#photos, first + at_once - 1)
-      for i = first, last do
-         if pixels[i] then
-            images[#images + 1], classes[#classes + 1], places[#places + 1] = pixels[i], photos[i].said or photos[i].class, i
-         end
-      end
-      local ok = #images == 0 or pcall(function()
-         for n, map in ipairs((require("graft.looking").grad_cam(source.net, images, { class = classes }))) do
-            over[places[n]] = require("graft.montage").overlay(images[n], map, { net = source.net })
-         end
-      end)
-      if not ok then
-         return over -- this network has no maps to look at
-      end
-      local each = (core.clock() - started) / math.max(1, #images)
-      first = last + 1
-      at_once = math.min(source.at_once or MOST_AT_ONCE, MOST_AT_ONCE, math.floor((ends - core.clock()) / math.max(each, 1e-4)))
-      if at_once < 1 then
-         return over
+-- Where in each photo the network saw what it said of it, laid over it; nothing where the network has no maps to look at.
+local function explain(photos, pixels, net)
+   local over, images, classes, places = {}, {}, {}, {}
+   for i, photo in ipairs(photos) do
+      if pixels[i] then
+         images[#images + 1], classes[#classes + 1], places[#places + 1] = pixels[i], photo.said or photo.class, i
       end
    end
-   return over
+   local ok = #images == 0 or pcall(function()
+      for n, map in ipairs((looking.grad_cam(net, images, { class = classes }))) do
+         over[places[n]] = montage.overlay(images[n], map, { net = net })
+      end
+   end)
+   return ok and over or {}, ok
 end
 
 local function percent(p)
@@ -289,15 +285,15 @@ local function caption(photo)
    return table.concat(lines, "<br>")
 end
 
--- `seen` collects whether anything was explained, or left out.
-local function gallery(photos, source, ends, seen)
-   local figures, pixels, over = {}, {}, {}
-   if source and source.set then
-      local late
-      pixels, late = read_photos(photos, source, ends)
-      over = explain(photos, pixels, source, ends)
-      seen.late = seen.late or late
-      seen.why = seen.why or next(over) ~= nil
+-- A few photos as figures. `look`: whether to ask the network about them.
+local function figures_of(photos, source, look)
+   local pixels, over, ok, figures = {}, {}, true, {}
+   for i, photo in ipairs(photos) do
+      local read, image = pcall(source.set.photo, source.set, photo.file, FIRST_SIDE)
+      pixels[i] = read and image or false
+   end
+   if look then
+      over, ok = explain(photos, pixels, source.net)
    end
    for i, photo in ipairs(photos) do
       local images = pixels[i] and page.image(pixels[i], { width = SIDE, alt = photo.file }) or ""
@@ -307,7 +303,37 @@ local function gallery(photos, source, ends, seen)
       figures[i] = ('<figure>%s<figcaption>%s</figcaption></figure>'):format(images ~= "" and '<div class="pair">' .. images
          .. "</div>" or "", caption(photo))
    end
-   return ('<div class="photos%s">%s</div>'):format(next(over) and " pairs" or "", table.concat(figures, "\n"))
+   return figures, ok and next(over) ~= nil
+end
+
+-- Photos with what was said of them, as long as there is time: a page must not keep anybody waiting. The first photo that the
+-- network is asked about tells how long the others take. `seen` collects whether it was asked, and whether time ran out.
+local function gallery(photos, source, ends, seen)
+   local all, first, any = {}, 1, false
+   local room = source and source.set and source.net and room_for(source) or 0
+   local at_once = math.min(room, 1)
+   while first <= #photos do
+      local started = core.clock()
+      local late = started > ends
+      local last = math.min(#photos, first + math.max(at_once, 1) - 1)
+      local part, looked = table.move(photos, first, last, 1, {}), false
+      local figures = {}
+      if source and source.set and not late then
+         figures, looked = figures_of(part, source, at_once > 0)
+      else
+         seen.late = seen.late or late and source ~= nil
+         for i, photo in ipairs(part) do
+            figures[i] = ("<figure><figcaption>%s</figcaption></figure>"):format(caption(photo))
+         end
+      end
+      table.move(figures, 1, #figures, #all + 1, all)
+      any = any or looked
+      local each = (core.clock() - started) / #part
+      at_once = looked and math.min(room, source.at_once or room, math.floor((ends - core.clock()) / math.max(each, 1e-4))) or 0
+      first = last + 1
+   end
+   seen.why = seen.why or any
+   return ('<div class="photos%s">%s</div>'):format(any and " pairs" or "", table.concat(all, "\n"))
 end
 
 -- `chosen`: what chapters.select gave; `source`: {set=, net=} that they come from, as far as it is still there.
@@ -328,7 +354,8 @@ function parts.photos(chosen, source, seconds)
          .. "most.") .. gallery(chosen.unsure, source, ends + (seconds or 1) / 2, seen)
    end
    if seen.why then
-      table.insert(html, 1, page.paragraph("Beside a photo: what in it spoke for the answer that was given, the brighter the more "
+      table.insert(html, 1, page.paragraph("Beside a photo: what in it spoke for the answer that was given, the brighter "
+         .. "the more "
          .. "(Grad-CAM). Bright spots in the background are a warning: the network may have learnt the place, not the "
          .. "thing.", "faint"))
    end
