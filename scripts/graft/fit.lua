@@ -589,7 +589,11 @@ function fit.fit(net, d, options)
    local result, photos = make_run(job, state, folder, files)
    context.runs[#context.runs + 1] = { run = result, document = core.json(run.json(result)), digest = result.digest,
       seconds = result.seconds, peak_memory = result.peak_memory }
-   write_page(job, state, result, photos)
+   if context.trial then
+      context.trial.photos = #job.train -- of a study, which has a page of its own
+   else
+      write_page(job, state, result, photos)
+   end
    core.write(folder .. "/report.txt", run.text(result) .. "\n", true)
    run_folder.made(folder, job.options.name, state.epoch, result.digest, not interrupted)
    if interrupted and not at_prompt() then

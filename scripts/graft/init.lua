@@ -96,6 +96,10 @@ function graft.advise(probe)
    return require("graft.advise").advise(probe)
 end
 
+function graft.study(options)
+   return require("graft.study").study(options)
+end
+
 function graft.report(subject, path)
    return require("graft.report").write(subject, path)
 end
@@ -117,16 +121,6 @@ function graft.config(options)
    end
    if options.progress ~= nil then
       context.progress = options.progress
-   end
-end
-
--- What comes later: named, so that a recipe that asks for it hears so.
-local later = {
-   "study",
-}
-for _, name in ipairs(later) do
-   graft[name] = function()
-      core.error("name", ("graft.%s is not in this version of Graft (%s)"):format(name, core.version))
    end
 end
 

@@ -34,13 +34,13 @@ local format = require "graft.format"
 local reference = {}
 
 -- Files in scripts/graft/reference/, in the order of the page.
-reference.files = { "start", "networks", "layers", "data", "training", "lr_find", "results", "probes", "looking", "tensors",
-   "image", "session", "command_line", "elsewhere", "security" }
+reference.files = { "start", "networks", "layers", "data", "training", "lr_find", "results", "probes", "study", "looking",
+   "tensors", "image", "session", "command_line", "elsewhere", "security" }
 
 -- What stands before the names of a type's methods and fields, by the __name of its metatable.
 reference.prefixes = { ["graft.network"] = "net", ["graft.data"] = "data", ["graft.set"] = "set", ["graft.sample"] = "sample",
    ["graft.batch"] = "b", ["graft.trainer"] = "tr", ["graft.run"] = "run", ["graft.result"] = "result",
-   ["graft.lr"] = "found", ["graft.map"] = "map", ["graft.probe"] = "p", ["graft.advice"] = "a",
+   ["graft.lr"] = "found", ["graft.map"] = "map", ["graft.probe"] = "p", ["graft.advice"] = "a", ["graft.study"] = "s",
    ["graft.tensor"] = "x", ["graft.node"] = "node", ["graft.loss"] = "loss", ["graft.layer"] = "layer",
    ["graft.error"] = "err" }
 
@@ -54,6 +54,8 @@ reference.preamble = {
    { "found", 'graft.lr_find(net:unfreeze("*"), d, { start = 1e-3 })', "what a search for the rate returned" },
    { "p", "graft.probe(net, d, { folds = 3 })", "what a probe returned" },
    { "a", "graft.advise(p)", "an advice" },
+   { "s", 'graft.study{ vary = { { "init", { "pretrained", "random" } } }, seeds = { 1 }, trial = function() '
+      .. 'return graft.fit(net, d, { epochs = 1 }) end }', "what a study returned" },
    { "x", "graft.tensor{ { 1, 2, 3 }, { 4, 5, 6 } }", "a tensor of shape [2,3]" },
 }
 

@@ -200,12 +200,8 @@ describe("wrong usage ends with 2", function()
     helpers.refused({ "help", "fezeree" }, 2, "fezeree")
   end)
 
-  it("and what is not there yet says so, with 1", function()
+  it("and what excludes each other", function()
     helpers.refused({ "run", "head_only", "--sandbox", "--trust" }, 2, "--trust and --sandbox exclude each other")
-    for _, name in ipairs { "study" } do
-      helpers.refused({ "run", helpers.recipe(('require "graft".%s()'):format(name)) }, 1,
-        { "graft." .. name, "not in this version" })
-    end
   end)
 end)
 

@@ -30,8 +30,16 @@ local function told_by(text, ...)
 end
 
 describe("what users write:", function()
-  it("study says that it is not there yet", function()
-    helpers.refused(run "study", 1, { "graft.study", "not in this version" })
+  it("probe, advice, act", function()
+    local result = helpers.done(run "probe")
+    for _, piece in ipairs { "held-out folds", "You are here", "accuracy" } do
+      assert.contains(piece, result.out)
+    end
+  end)
+  it("scratch or pretrained, as far as the time goes", function()
+    local words = run("study", "--hours", "1e-9", "--quiet")
+    assert.contains("not_converged", helpers.done(words).out)
+    assert.contains("<svg", helpers.read(words[8] .. "/study.html"))
   end)
   it("a guest in another program", function()
     local model = helpers.path "runs/mine-1"

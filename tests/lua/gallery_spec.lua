@@ -52,7 +52,8 @@ describe("every recipe", function()
   it("is listed by graft help recipes, with what it is for", function()
     local text = helpers.done({ "help", "recipes" }).out
     for _, name in ipairs { "head_only", "fine_tune", "gradual_unfreeze", "discriminative_rates", "auxiliary_classifiers",
-      "custom_loop", "custom_layer", "grid_search", "distill", "csv_multilabel", "embeddings_knn", "demo" } do
+      "custom_loop", "custom_layer", "grid_search", "distill", "csv_multilabel", "embeddings_knn", "demo", "probes",
+      "scratch_or_pretrained" } do
       assert.matches("\n  " .. name .. "  +%u[^\n]+%.\n", text .. "\n")
     end
   end)
@@ -258,5 +259,28 @@ describe("demo and train_fashion", function()
     end
     assert.truthy(core.stat(out .. "/clothes.safetensors"))
     assert.contains("8 epochs", helpers.done({ "plan", "train_fashion" }).out)
+  end)
+end)
+
+describe("probes", function()
+  it("trains as the advice says, which is on a page", function()
+    local words, out = run("probes", "--epochs", "15")
+    local result = helpers.done(words)
+    assert.contains("You are here", result.out)
+    assert.truthy(accuracy(result) > 0.5, result.out)
+    assert.contains("<svg", helpers.read(out .. "/probe.html"))
+  end)
+end)
+
+describe("scratch_or_pretrained", function()
+  it("gives a verdict by its rule, on folders and on IDX files", function()
+    local words, out = run("scratch_or_pretrained", "--epochs", "1,2", "--rates", "0.1", "--seeds", "1")
+    local result = helpers.done(words)
+    assert.matches("verdict +%l", result.out)
+    assert.contains("<svg", helpers.read(out .. "/study.html"))
+    result = helpers.done { "run", "scratch_or_pretrained", "--data", dataset, "--weights", weights, "--classes", "4,5,6,9",
+      "--per-class", "5", "--val-per-class", "5", "--epochs", "1", "--rates", "0.1", "--seeds", "1", "--out",
+      helpers.fresh "run" }
+    assert.matches("pretrained +1 +0.1 +1 ", result.out)
   end)
 end)

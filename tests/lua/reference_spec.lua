@@ -177,6 +177,9 @@ local function reachable()
   local probe = graft.probe(net, d, { folds = 2 })
   all("p", probe, "pretraining")
   all("a", graft.advise(probe), "from")
+  all("s", graft.study { vary = { { "name", { "a", "b" } } }, seeds = { 1 }, trial = function()
+    return graft.fit(net, d, { epochs = 1 })
+  end })
   local x, methods = graft.zeros(1), {}
   for _, member in ipairs(behind(debug.getmetatable(x).__index)) do
     methods[#methods + 1] = member[1]

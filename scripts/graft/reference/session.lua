@@ -100,12 +100,4 @@ topic.entries = {
       example = 'local ok, err = pcall(net.freeze, net, "boby")\nprint(err.where)' },
 }
 
-local later = {
-   "study",
-}
-for _, name in ipairs(later) do
-   table.insert(topic.entries, { name = "graft." .. name, arguments = {}, text = "Raises: it is not in this version of Graft.",
-      errors = { { "name", "always", ("graft.%s()"):format(name) } } })
-end
-
 return topic
