@@ -53,7 +53,7 @@ describe("the smoothed loss", function()
 end)
 
 describe("the rule", function()
-  it("takes a tenth of the rate at the minimum, and knows the steepest place", function()
+  it("lies between the steepest place and a tenth of the rate at the minimum", function()
     local points = curve(200, function(x) -- falls between 1e-3 and 1e-2, fastest at 10^-2.5; lowest until 0.1, then up
       return 1 - 0.8 / (1 + math.exp(-8 * (x + 2.5))) + math.max(0, x + 1) ^ 2 * 4
     end)
@@ -62,7 +62,7 @@ describe("the rule", function()
     local lag = 10 ^ (4 / 200 * 20) -- what the smoothing remembers
     assert.is_true(found.steepest >= 10 ^ -2.5 and found.steepest < 10 ^ -2.5 * lag, tostring(found.steepest))
     assert.is_true(found.minimum >= 10 ^ -1.5 and found.minimum < 0.1 * lag, tostring(found.minimum))
-    assert.equal(("%.1e"):format(found.minimum / 10), ("%.1e"):format(found.lr))
+    assert.equal(("%.1e"):format(math.sqrt(found.steepest * found.minimum / 10)), ("%.1e"):format(found.lr))
     for _, point in ipairs(points) do
       assert.is_true(point.smoothed >= found.lowest or point.lr < 2e-4)
     end
@@ -77,7 +77,7 @@ describe("the rule", function()
   it("takes the last rate as the minimum where the loss falls to the end", function()
     local found = lr_find.suggest(curve(100, function(x) return 1 - 0.2 * (x + 4) end), 100)
     assert.equal(1.0, found.minimum)
-    assert.equal(0.1, found.lr)
+    assert.is_true(found.lr < 1 and found.lr > 0.01, tostring(found.lr))
   end)
 end)
 

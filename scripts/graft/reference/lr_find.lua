@@ -18,9 +18,10 @@ topic.entries = {
       name = "graft.lr_find",
       text = "Suggests a learning rate: trains a copy of the network while the rate rises, and looks at the loss.\n\n"
          .. "This is the range test of Smith (2015): the rate grows by the same factor in each step, and the loss is smoothed. "
-         .. "It ends early where the smoothed loss is 4 times its lowest, or no number. The suggestion is a tenth of the rate at "
-         .. "which the smoothed loss was lowest. What is frozen, lr_scale and the options are as graft.fit would have them, so "
-         .. "give it those of the fit that shall follow; a frozen part is computed once, and the fit finds it. "
+         .. "It ends early where the smoothed loss is 4 times its lowest, or no number. The suggestion is the geometric mean of "
+         .. "two rates: where the smoothed loss fell fastest, and a tenth of where it was lowest. "
+         .. "What is frozen, lr_scale and the options are as graft.fit would have them, so give it those "
+         .. "of the fit that shall follow; a frozen part is computed once, and the fit finds it. "
          .. "print(found) draws the "
          .. "curve, graft.report(found, \"lr.html\") makes a page. Under graft plan nothing is searched: the planning ends where "
          .. "the recipe reads what only the search can tell.",
@@ -53,8 +54,8 @@ topic.entries = {
          .. "print(found.lr == tonumber(found.optimizer:match(\"lr = ([%d.e-]+)\")))  --> true",
       see = { "found.lr", "graft.fit", "net:lr_scale" },
    },
-   { name = "found.lr", type = "number", text = "The suggestion: a tenth of found.minimum, in two digits. Raises where the loss "
-      .. "fell at no rate.",
+   { name = "found.lr", type = "number", text = "The suggestion: the geometric mean of found.steepest and a tenth of "
+      .. "found.minimum, in two digits. Raises where the loss fell at no rate.",
       errors = { { "number", "the loss did not fall: found.why",
          "local flat = graft.lr_find(net, d, { steps = 10, start = 1e-9, stop = 1e-8 })\nreturn flat.lr" } },
       example = "print(found.lr < found.minimum)  --> true" },
@@ -70,7 +71,7 @@ topic.entries = {
    { name = "found.points", type = "graft.lr_point[]", text = "A row for each step that was made.", fields = point,
       example = "print(found.points[1].lr)  --> 0.001" },
    { name = "found.why", type = "string", text = "The rule, and what it rests on; without a suggestion why there is none.",
-      example = 'print(found.why:find("one tenth") ~= nil)  --> true' },
+      example = 'print(found.why:find("geometrically") ~= nil)  --> true' },
    { name = "found.ended", type = '"stop"|"worse"|"number"', text = 'Why it ended: at the last rate, since the smoothed loss was '
       .. '4 times its lowest and above its beginning, or since a loss or gradient was no number.',
       example = 'print(found.ended == "stop" or found.ended == "worse")  --> true' },
