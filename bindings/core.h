@@ -36,6 +36,7 @@
  * core.terminal(stream) -> columns, lines | nil    "stdin", "stdout", "stderr"; nil when it is none
  * core.error(kind, message [, near [, usage]])  raises a graft error (err.usage: exit status 2); core.is_error(v) -> boolean
  * core.nearest(word, list) -> string|nil
+ * core.missing(path, what) -> text, near  "PATH: no such WHAT; nearest: OTHER"; near: OTHER or nil
  * core.glob(pattern, name) -> boolean
  * core.format_bytes(n) core.format_seconds(n) core.format_count(n) core.printable(text) -> string
  * core.random(purpose, a, b, c, n) -> list of n uniform numbers   purpose: "sample" or "script"; keyed by core.seed()

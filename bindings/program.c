@@ -15,6 +15,7 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "base/text.h"
+#include "base/paths.h"
 #include "base/threads.h"
 #include "data/image.h"
 #include "error.h"
@@ -278,6 +279,21 @@ static int core_nearest(lua_State *L) {
     return 1;
 }
 
+/* core.missing(path, "run folder") -> "PATH: no such run folder; nearest: OTHER", OTHER | nil */
+static int core_missing(lua_State *L) {
+    char room[GR_PATH_ROOM], name[512];
+    const char *path = graft_string(L, 1, "core.missing", "the path");
+    const char *what = graft_string(L, 2, "core.missing", "what it is");
+    const char *near = gr_path_nearest(path, room);
+    lua_pushfstring(L, "%s: no such %s", gr_printable(path, name, sizeof name), what);
+    if (near) {
+        lua_pushfstring(L, "; nearest: %s", gr_printable(near, name, sizeof name));
+        lua_concat(L, 2);
+    }
+    lua_pushstring(L, near);
+    return 2;
+}
+
 static int core_glob(lua_State *L) {
     lua_pushboolean(L, gr_glob(graft_string(L, 1, "core.glob", "the pattern"),
                                graft_string(L, 2, "core.glob", "the name")));
@@ -380,6 +396,7 @@ void graft_open_program(lua_State *L) {
         {"error", core_error},
         {"is_error", graft_core_is_error},
         {"nearest", core_nearest},
+        {"missing", core_missing},
         {"glob", core_glob},
         {"format_bytes", core_format_bytes},
         {"format_seconds", core_format_seconds},
@@ -393,6 +410,8 @@ void graft_open_program(lua_State *L) {
     luaL_setfuncs(L, functions, 0);
     lua_pushliteral(L, GRAFT_VERSION);
     lua_setfield(L, -2, "version");
+    lua_pushinteger(L, GR_MAX_THREADS);
+    lua_setfield(L, -2, "most_threads");
     lua_pushboolean(L, state->program);
     lua_setfield(L, -2, "program");
     lua_pushstring(L, gr_simd_name());

@@ -1,12 +1,15 @@
 #include "base/paths.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
 #include "base/status.h"
+#include "base/text.h"
 
 _Static_assert(GR_PATH_ROOM >= PATH_MAX, "realpath writes as much as PATH_MAX");
 
@@ -105,4 +108,50 @@ int gr_path_check(const char *path, bool write, char room[GR_PATH_ROOM], const c
         if ((paths.roots[i].write || !write) && beneath(room, &paths.roots[i], write))
             return GR_OK;
     return gr_fail(GR_ERROR_FILE, "%s", write ? paths.when_written : paths.when_read);
+}
+
+/* ---- what is not there ---- */
+
+enum { MOST_NAMES = 10000 }; /* that are looked at: it is a hint, and folders may be huge */
+
+const char *gr_path_nearest(const char *path, char room[GR_PATH_ROOM]) {
+    char folder[GR_PATH_ROOM], real[GR_PATH_ROOM], best[256] = "";
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *use;
+    size_t length = slash ? (size_t)(slash - path) + 1 : 0; /* with the slash: that of "/" is needed */
+    if (length >= sizeof folder || !name[0])
+        return NULL;
+    memcpy(folder, length ? path : ".", length ? length : 1);
+    folder[length ? length : 1] = 0;
+    if (gr_path_check(folder, false, real, &use))
+        return NULL;
+    DIR *stream = opendir(use);
+    if (!stream)
+        return NULL;
+    struct dirent *entry;
+    for (int i = 0; i < MOST_NAMES && (entry = readdir(stream)); i++) {
+        if (entry->d_name[0] == '.')
+            continue;
+        bool first =
+            strcmp(entry->d_name, best) < 0; /* of names that are as near the first, whatever the order */
+        const char *names[] = {first ? entry->d_name : best, first ? best : entry->d_name};
+        const char *nearest = gr_nearest(name, names, 2);
+        if (nearest && nearest != best)
+            snprintf(best, sizeof best, "%s", nearest);
+    }
+    closedir(stream);
+    if (!best[0])
+        return NULL;
+    snprintf(room, GR_PATH_ROOM, "%.*s%s", (int)length, path, best);
+    return room;
+}
+
+int gr_path_fail(const char *path, const char *what) {
+    char room[GR_PATH_ROOM], name[256];
+    if (errno != ENOENT)
+        return gr_fail(GR_ERROR_FILE, "cannot be opened: %s", strerror(errno));
+    const char *near = gr_path_nearest(path, room);
+    if (!near)
+        return gr_fail(GR_ERROR_FILE, "no such %s", what);
+    gr_fail(GR_ERROR_FILE, "no such %s; nearest: %s", what, gr_printable(near, name, sizeof name));
+    return gr_fail_near(near);
 }

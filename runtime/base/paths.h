@@ -24,4 +24,11 @@ bool gr_paths_closed(void);
  * is there. */
 int gr_path_check(const char *path, bool write, char room[GR_PATH_ROOM], const char **use);
 
+/* Why a file could not be opened or examined, right after errno said so, as GR_ERROR_FILE without the path:
+ * of one that is not there "no such WHAT", and the nearest name in its folder, where that may be read. */
+int gr_path_fail(const char *path, const char *what);
+/* The nearest name to the last part of `path` in its folder, in `room`; NULL when there is none, or when the
+ * folder may not be read. */
+const char *gr_path_nearest(const char *path, char room[GR_PATH_ROOM]);
+
 #endif

@@ -177,10 +177,9 @@ int gr_image_file_at(int root, const char *path, uint8_t **bytes, size_t *size) 
         GR_TRY(gr_path_check(path, false, room, &path));
     int fd = root < 0 ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : open_beneath(root, path);
     if (fd < 0)
-        return gr_fail(GR_ERROR_FILE, "%s",
-                       errno == EXDEV || errno == ELOOP ? "leaves the folder"
-                       : errno == ENOENT                ? "no such file"
-                                                        : strerror(errno));
+        return root >= 0 && (errno == EXDEV || errno == ELOOP) ? gr_fail(GR_ERROR_FILE, "leaves the folder")
+               : root >= 0 && errno == ENOENT                  ? gr_fail(GR_ERROR_FILE, "no such file")
+                                                               : gr_path_fail(path, "file");
     if (fstat(fd, &info)) {
         gr_fail(GR_ERROR_FILE, "cannot be examined: %s", strerror(errno));
     } else if (!S_ISREG(info.st_mode)) {

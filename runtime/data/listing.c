@@ -126,11 +126,13 @@ int gr_listing_start(struct gr_listing *listing, const char *path, const char *f
     if (gr_path_check(folder, false, room, &use))
         return gr_fail_in("%s", gr_printable(folder, name, sizeof name));
     listing->data->root = open(use, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
-    if (listing->data->root < 0)
-        return gr_fail(GR_ERROR_FILE, "%s: %s", gr_printable(folder, name, sizeof name),
-                       errno == ENOENT    ? "no such folder"
-                       : errno == ENOTDIR ? "is a file; a folder of photos is expected"
-                                          : strerror(errno));
+    if (listing->data->root < 0) {
+        if (errno == ENOTDIR)
+            gr_fail(GR_ERROR_FILE, "is a file; a folder of photos is expected");
+        else
+            gr_path_fail(use, "folder");
+        return gr_fail_in("%s", gr_printable(folder, name, sizeof name));
+    }
     return GR_OK;
 }
 

@@ -17,7 +17,7 @@ int gr_source_open(struct gr_source *out, const char *path) {
     GR_TRY(gr_path_check(path, false, room, &path));
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
-        return gr_fail(GR_ERROR_FILE, "cannot be opened: %s", strerror(errno));
+        return gr_path_fail(path, "file");
     struct stat info;
     if (fstat(fd, &info) != 0) {
         gr_fail(GR_ERROR_FILE, "cannot be examined: %s", strerror(errno));

@@ -306,7 +306,7 @@ int gr_npy_read(struct gr_tensor *out, const char *path) {
     int descriptor = open(use, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not make us wait */
     FILE *file = descriptor >= 0 ? fdopen(descriptor, "rb") : NULL;
     if (!file) {
-        gr_fail(GR_ERROR_FILE, "cannot be opened: %s", strerror(errno));
+        gr_path_fail(use, "file");
         if (descriptor >= 0)
             close(descriptor);
         return fail_with_path(path);

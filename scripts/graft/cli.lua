@@ -30,17 +30,19 @@ local commands = { -- name, arguments, what it does
 }
 cli.commands = commands -- the reference must explain each of them
 
-function cli.usage()
+-- What `graft help` prints, in lines of at most `width` characters.
+function cli.usage(width)
+   width = width or format.width()
    local rows = {}
    for _, command in ipairs(commands) do
       rows[#rows + 1] = { "graft " .. command[1] .. " " .. (command[2] ~= "" and command[2] or "[OPTIONS]"), command[3] }
    end
    rows[#rows + 1] = { "graft -e CHUNK", "runs a line of Lua" }
    rows[#rows + 1] = { "graft", "the prompt" }
-   return "Graft " .. core.version .. ": teach a pretrained network your own photos.\n\n" .. format.columns(rows, "ll", "  ")
+   return "Graft " .. core.version .. ": teach a pretrained network your own photos.\n\n" .. format.table(rows, width, "  ")
       .. "\n\nAlso: --seed N --threads N --json --quiet --trace, and --help after any command.\n"
       .. table.concat(format.wrap("Topics: " .. table.concat(require("graft.commands.help").topics(), ", ")
-         .. "; and the names of the Lua API, such as: graft help freeze", 100), "\n")
+         .. "; and the names of the Lua API, such as: graft help freeze", width), "\n")
 end
 
 -- "first line\n   more lines" as messages start: "graft: ..."
@@ -122,17 +124,18 @@ local function find(name)
 end
 
 -- What `graft NAME --help` and `graft help NAME` print; nil when there is no such command.
-function cli.command_help(name)
+function cli.command_help(name, width)
    local command = find(name)
+   width = width or format.width()
    if name == "run" or name == "plan" then
-      return options.recipe_help(name, "RECIPE") .. "\n\nA recipe has options of its own: graft " .. name
-         .. " RECIPE --help.  Recipes that come with Graft: graft help recipes"
+      return options.recipe_help(name, "RECIPE", nil, nil, width) .. "\n\nA recipe has options of its own: graft " .. name
+         .. " RECIPE --help.\nRecipes that come with Graft: graft help recipes"
    elseif command then
       local declared = require("graft.commands." .. name).options
       local words = command[2] ~= "" and " " .. command[2] or ""
       local notes = require("graft.commands." .. name).notes
       return ("usage: graft %s%s%s\n\n%s%s%s"):format(command[1], words, declared and " [OPTIONS]" or "", command[3],
-         declared and "\n" .. options.command_help(declared) or "", notes and "\n\n" .. notes or "")
+         declared and "\n" .. options.command_help(declared, width) or "", notes and "\n\n" .. notes or "")
    end
 end
 

@@ -36,9 +36,9 @@ end
 local function commands()
    local list = {}
    local cli = require "graft.cli"
-   for name, what in cli.usage():gmatch("\n  graft ([%l]+) [^\n]-  +([^\n]+)") do
-      local text = cli.command_help(name)
-      list[#list + 1] = { name = name, what = what, options = text and options_of("\n" .. text) or {} }
+   for _, command in ipairs(cli.commands) do
+      local text = cli.command_help(command[1], 1000) -- a line for each option
+      list[#list + 1] = { name = command[1], what = command[3], options = text and options_of("\n" .. text) or {} }
    end
    return list
 end

@@ -84,6 +84,11 @@ function format.table(rows, width, indent)
    return table.concat(lines, "\n")
 end
 
+-- Columns for text that is read: those of the terminal; 100 where stdout is none.
+function format.width()
+   return math.max(40, math.min(core.terminal("stdout") or 100, 120))
+end
+
 -- "bf16", and whether the processor helps.
 function format.precision(name)
    return core.native(name) and name or name .. " (emulated: this processor has no instructions for it)"

@@ -9,7 +9,7 @@ local options = {}
 -- Options of every command, read before the recipe runs.
 options.common = {
    seed = { type = "integer", help = "seed of every random stream" },
-   threads = { type = "integer", min = 1, help = "threads (default: all processors)" },
+   threads = { type = "integer", min = 1, max = core.most_threads, help = "threads (default: all processors)" },
    out = { type = "folder", help = "run folder (default runs/RECIPE-N)" },
    resume = { type = "boolean", help = "go on with an interrupted run in --out" },
    locked = { type = "file", help = "a recipe.lock; refuse (exit 3) where recipe, options, seed, weights or data are others" },
@@ -315,7 +315,7 @@ local function help_rows(rows, declared, names)
 end
 
 -- What a recipe says of itself: the first sentence of the comment that it begins with.
-local function about(text)
+local function about(text, width)
    local lines = {}
    for line in (text or ""):gmatch("([^\n]*)\n") do
       local words_of_line = line:match("^%-%-+%s*(.-)%s*$")
@@ -325,21 +325,23 @@ local function about(text)
       lines[#lines + 1] = words_of_line
    end
    local all = core.printable(table.concat(lines, " "))
-   return all ~= "" and (all:match("^(.-[%.!?])%s") or all) .. "\n\n" or ""
+   return all ~= "" and table.concat(format.wrap(all:match("^(.-[%.!?])%s") or all, width), "\n") .. "\n\n" or ""
 end
 
 -- The options of a recipe and of every run. Without `declared`: of every run alone. `text`: the recipe.
-function options.recipe_help(what, who, declared, text)
+function options.recipe_help(what, who, declared, text, width)
+   width = width or format.width()
    local rows = help_rows({}, declared or {}, strict.keys(declared or {}))
-   return ("usage: graft %s %s [OPTIONS]\n\n%s%s\n%s"):format(what, who, about(text),
+   return ("usage: graft %s %s [OPTIONS]\n\n%s%s\n%s"):format(what, who, about(text, width),
       declared and next(declared) and "options of this recipe, then of every recipe" or "options of every recipe",
-      format.columns(help_rows(what == "plan" and help_rows(rows, options.of_plan, { "layers" }) or rows,
-         options.common, of_runs), "ll", "  "))
+      format.table(help_rows(what == "plan" and help_rows(rows, options.of_plan, { "layers" }) or rows,
+         options.common, of_runs), width, "  "))
 end
 
 -- The options of a command that runs no recipe.
-function options.command_help(declared)
-   return format.columns(help_rows(help_rows({}, declared, strict.keys(declared)), options.common, of_commands), "ll", "  ")
+function options.command_help(declared, width)
+   return format.table(help_rows(help_rows({}, declared, strict.keys(declared)), options.common, of_commands),
+      width or format.width(), "  ")
 end
 
 -- graft.options{...}: declares, reads the command line that came with the recipe, and returns the values.

@@ -31,13 +31,14 @@ function recipe.find(name)
          return { text = text, name = name, path = name, chunk = "=" .. name .. ".lua", shipped = true }
       elseif not core.stat(name) then
          local near = core.nearest(name, recipe.shipped())
-         core.error("file", ("there is no recipe %q; Graft comes with %s%s"):format(name,
-            table.concat(recipe.shipped(), ", "), near and ("; nearest: " .. near) or ""), near)
+         local all = format.wrap("Graft comes with " .. table.concat(recipe.shipped(), ", "), format.width() - 8)
+         core.error("file", ("there is no recipe %q%s"):format(name, near
+            and ("; nearest: %s (graft help recipes lists all)"):format(near) or "\n" .. table.concat(all, "\n")), near)
       end
    end
    local stat = core.stat(name)
    if not stat then
-      core.error("file", name .. ": no such recipe file")
+      core.error("file", core.missing(name, "recipe"))
    elseif stat.kind ~= "file" then
       core.error("file", name .. ": expected a recipe file, it is a " .. stat.kind)
    elseif name:find("%.graft$") then

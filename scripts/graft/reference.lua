@@ -28,7 +28,6 @@
 -- "a"|"b", fun(x: graft.node): graft.node, table<string, integer>. A default is Lua text, "required", or "" where leaving it
 -- out is a case of its own that the text explains.
 
-local core = require "graft.core"
 local format = require "graft.format"
 
 local reference = {}
@@ -337,17 +336,12 @@ function reference.summary(entry)
    return stop and text:sub(1, stop) or text
 end
 
--- Columns of the terminal, or what suits a file.
-local function columns()
-   return math.max(40, math.min(core.terminal("stdout") or 100, 120))
-end
-
 local MOST = 3 -- entries that are shown in full
 
 -- The entries of a name as text for a terminal of `width` columns; of many a list; nil when there are none.
 function reference.text(name, width)
    local found, parts = reference.find(name), {}
-   width = width or columns()
+   width = width or format.width()
    if #found > MOST then
       return ("%s is a part of several names:\n\n%s\n\nMore on each: graft help NAME"):format(name, reference.list(found, width))
    end
@@ -363,9 +357,8 @@ function reference.list(found, width)
    for i, entry in ipairs(found) do
       rows[i] = { entry.name, reference.summary(entry) }
    end
-   return format.table(rows, width or columns(), "  ")
+   return format.table(rows, width or format.width(), "  ")
 end
 
-reference.columns = columns
 
 return reference

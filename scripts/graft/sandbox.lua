@@ -150,6 +150,21 @@ function sandbox.wanted(given)
    return core.guard ~= nil and core.guest == nil and not given.trust
 end
 
+-- What the guest could not see: of files and folders on the command line that are not there, the nearest names.
+local function tell_nearest(recipe, args)
+   for i, word in ipairs(args) do
+      local name, value = word:match "^%-%-([%w_%-]+)=?(.*)$"
+      value = value ~= "" and value or args[i + 1]
+      local kind = name and recipe.text:match("%f[%w_]" .. name:gsub("%-", "_") .. '%s*=%s*{[^}]-type%s*=%s*"(f[io]l[%l]+)"')
+      if kind and value and not core.stat(value) then
+         local _, near = core.missing(value, kind)
+         if near then
+            io.stderr:write(("       nearest: %s\n"):format(core.printable(near)))
+         end
+      end
+   end
+end
+
 -- Makes the run folder; returns a function that takes it away again when nothing came into it.
 local function make_folder(out)
    local stood, above = core.stat(out), out:match "^(.+)/[^/]+$"
@@ -212,7 +227,11 @@ function sandbox.command(what, name, args, given)
    if what == "run" and not given.help then
       out = run_folder.choose(nil, given.resume)
    end
-   return sandbox.run { words = context.words, recipe = recipe, read = read, out = out, given = given }
+   local status = sandbox.run { words = context.words, recipe = recipe, read = read, out = out, given = given }
+   if status == 1 then
+      tell_nearest(recipe, args)
+   end
+   return status
 end
 
 return sandbox

@@ -200,6 +200,31 @@ describe("wrong usage ends with 2", function()
     helpers.refused({ "help", "fezeree" }, 2, "fezeree")
   end)
 
+  it("and a number of threads that cannot be names the option and its range", function()
+    helpers.refused({ "inspect", "x", "--threads", "99" }, 2, { "--threads: expected 1 to 64, got 99" })
+    helpers.refused({ "inspect", "x", "--threads", "0" }, 2, { "--threads: expected 1 to 64" })
+  end)
+
+  it("and what is not there is told in one wording, with the nearest name in its folder", function()
+    helpers.photos("near/photos", { "mugs" }, 2)
+    helpers.write(helpers.path "near/model.safetensors", "x")
+    helpers.write(helpers.path "near/own.lua", "x")
+    for _, case in ipairs { { "inspect", "near/modle.safetensors", "near/model.safetensors" },
+      { "predict", "near/modle.safetensors", "near/model.safetensors", "x.jpg" },
+      { "convert", "near/modle.safetensors", "near/model.safetensors", "y.safetensors" },
+      { "run", "near/owm.lua", "near/own.lua" }, { "plan", "near/owm.lua", "near/own.lua" } } do
+      local result = helpers.refused({ case[1], case[2], table.unpack(case, 4) }, 1, { case[2] .. ": no such ",
+        "; nearest: " .. case[3] })
+      assert.is_nil(result.err:find "cannot be opened")
+    end
+    for _, trust in ipairs { "--trust", "--sandbox" } do -- the guest cannot look into the folder, the program outside can
+      helpers.refused({ "run", "head_only", "--data", "near/photo", "--weights", "near/model.safetensors", trust }, 1,
+        { "near/photo: no such folder", "nearest: near/photos" })
+    end
+    helpers.refused({ "inspect", "nowhere/at/all" }, 1, { "nowhere/at/all: no such file or folder" })
+    helpers.refused({ "run", "haed_only" }, 1, { 'there is no recipe "haed_only"; nearest: head_only' })
+  end)
+
   it("and what excludes each other", function()
     helpers.refused({ "run", "head_only", "--sandbox", "--trust" }, 2, "--trust and --sandbox exclude each other")
   end)

@@ -105,7 +105,7 @@ describe("completion", function()
     if not has "bash" then
       skip "bash is not installed"
     end
-    assert.contains("plan\npredict\n", offers "graft p")
+    assert.contains("plan\nprobe\npredict\n", offers "graft p")
     assert.falsy(offers("graft p"):find("run", 1, true))
     local recipes = offers "graft run "
     for _, word in ipairs { "head_only", "grid_search", "mine.lua", "some photos" } do

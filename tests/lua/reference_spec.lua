@@ -406,6 +406,20 @@ describe("help", function()
       end
     end
   end)
+  it("fits the terminal with its lists, and tells a title once", function()
+    local cli = require "graft.cli"
+    for _, width in ipairs { 80, 100 } do
+      for _, text in ipairs { cli.usage(width), cli.command_help("run", width), cli.command_help("inspect", width) } do
+        assert.is_true(widest(text) <= width, ("%d at %d: %s"):format(widest(text), width, text:sub(1, 40)))
+      end
+      for _, page in ipairs(reference.pages()) do
+        local text = type(page.text) == "function" and page.text(width)
+        assert.is_true(not text or widest(require("graft.reference_text").prose(text, width, "")) <= width, page.name)
+      end
+    end
+    assert.is_nil(help.text("recipes"):find("Recipes that come with Graft.*Recipes that come with Graft"))
+    assert.contains("lite1, lite2", help.text "weights")
+  end)
   it("lists topics, and all that is in one", function()
     for _, name in ipairs { "start", "weights", "cache", "recipes", "models", "layers", "security", "networks", "tensors" } do
       assert.contains(" " .. name, help.text():gsub("\n", " "))

@@ -349,7 +349,7 @@ describe("a recipe in the sandbox", function()
     assert.contains("photoz: no such folder", result.err)
     result = run { "run", "honest.lua", "--data", "data", "--weights=../outside/none.pth" }
     assert.contains("none.pth", result.err)
-    assert.contains("No such file", result.err)
+    assert.contains("no such file", result.err)
   end)
 
   it("does not choose its run folder", function()

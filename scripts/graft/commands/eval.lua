@@ -16,7 +16,7 @@ local command = {}
 function command.open_data(path, choices)
    local stat = core.stat(path)
    if not stat then
-      core.error("data", path .. ": no such folder")
+      core.error("data", core.missing(path, "file or folder"))
    end
    if stat.kind == "file" then
       return data.csv(path, choices)

@@ -1,6 +1,7 @@
 -- graft help [TOPIC]: pages, topics, commands and names of the reference; and the reference as files.
 
 local core = require "graft.core"
+local format = require "graft.format"
 local options = require "graft.options"
 local reference = require "graft.reference"
 
@@ -40,7 +41,7 @@ local function topic_text(name, width)
    local prose = require("graft.reference_text").prose
    for _, page in ipairs(reference.pages()) do
       if page.name == name then
-         local text = type(page.text) == "function" and page.text() or page.text
+         local text = type(page.text) == "function" and page.text(width) or page.text
          return page.title .. "\n\n" .. prose(text, width, "")
       end
    end
@@ -66,15 +67,15 @@ function command.text(topic)
          or core.error("option", "help takes a topic or a name in quotes: help \"start\", help \"net:freeze\"")
    end
    local parts = {}
-   parts[1] = topic_text(topic, reference.columns())
+   parts[1] = topic_text(topic, format.width())
    parts[#parts + 1] = require("graft.cli").command_help(topic)
    parts[#parts + 1] = reference.text(topic)
    if #parts > 0 then
       return table.concat(parts, "\n\n")
    end
    local near = core.nearest(topic, command.names())
-   options.usage(("there is no help on %q; %s"):format(topic,
-      near and ("nearest: " .. near) or "topics: " .. table.concat(topic_names(), ", ")), near)
+   options.usage(("there is no help on %q%s"):format(topic, near and ("; nearest: " .. near)
+      or "\n" .. table.concat(format.wrap("topics: " .. table.concat(topic_names(), ", "), format.width() - 8), "\n")), near)
 end
 
 function command.main(args)

@@ -377,7 +377,7 @@ function command.main(args)
    local path = rest[1]
    local stat = core.stat(path)
    if not stat then
-      core.error("file", path .. ": no such file or folder")
+      core.error("file", core.missing(path, "file or folder"))
    elseif stat.kind == "folder" then
       if core.stat(path .. "/recipe.lock") then
          return inspect_run(path)

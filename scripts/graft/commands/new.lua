@@ -181,7 +181,7 @@ local function file_of(name)
    elseif core.stat(file) then
       core.error("file", file .. ": is there already, and graft new overwrites nothing; choose another name")
    elseif folder and folder ~= "" and not core.stat(folder) then
-      core.error("file", folder .. ": no such folder")
+      core.error("file", core.missing(folder, "folder"))
    end
    return file
 end

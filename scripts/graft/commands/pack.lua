@@ -40,7 +40,7 @@ function command.main(args)
    if not out:find("%.graft$") then
       options.usage(("graft pack: the file is called %s.graft, got %q"):format(out:gsub("%.%w+$", ""), out))
    elseif not stat or stat.kind ~= "folder" then
-      core.error("file", folder .. ": no such run folder")
+      core.error("file", core.missing(folder, "run folder"))
    elseif core.stat(out) and not core.pack_is(out) then
       core.error("file", out .. ": is there already and is no pack; choose another name")
    end

@@ -34,7 +34,7 @@ end
 local function lock_of(folder)
    local stat = core.stat(folder)
    if not stat then
-      fail("%s: no such run folder", folder)
+      core.error("file", core.missing(folder, "run folder"))
    end
    for _, name in ipairs { "recipe.lock", "recipe.lua" } do
       if stat.kind ~= "folder" or not core.stat(folder .. "/" .. name) then

