@@ -27,8 +27,8 @@ white-space:pre-wrap;overflow-wrap:anywhere}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;margin:.5rem 0;font-size:.94em}
 th,td{padding:.3rem .7rem;border-bottom:1px solid var(--grid);text-align:left;vertical-align:top}
 th{font-weight:600;color:var(--faint);font-size:.9em}.r{text-align:right}.c{text-align:center}
-td.r,th.r{white-space:nowrap}
-.grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));gap:1rem 2rem;align-items:start}
+td.r,th.r{white-space:nowrap}th{vertical-align:bottom}
+.grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr));gap:1rem 2rem;align-items:start}
 .photos{display:grid;grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr));gap:1rem}
 .pairs{grid-template-columns:repeat(auto-fill,minmax(15rem,1fr))}
 figure{margin:0}figcaption{font-size:.85rem;line-height:1.35;margin-top:.3rem}
@@ -44,7 +44,7 @@ summary{cursor:pointer;color:var(--link)}details{margin:.5rem 0}
 @media print{:root{color-scheme:light;--ink:#000;--faint:#444;--paper:#fff;--card:#f4f4f4;--grid:#ccc;--link:#000;
 --good:26,127,55;--bad:191,54,12;--s1:#0b62b8;--s2:#c2410c;--s3:#0a7a52;--s4:#9b3d92;--s5:#7a5c00;--s6:#3f4d5c}
 body{max-width:none;padding:0;font-size:10.5pt}nav{display:none}h2,h3{break-after:avoid}
-figure,.plot,tr,pre{break-inside:avoid}.grid{grid-template-columns:1fr 1fr}
+figure,.plot,tr,pre{break-inside:avoid}.plot{max-width:10cm}.grid{grid-template-columns:1fr 1fr}
 *{-webkit-print-color-adjust:exact;print-color-adjust:exact}@page{margin:15mm}}
 ]]
 

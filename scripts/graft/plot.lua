@@ -113,7 +113,7 @@ end
 
 -- The colours and dashes that plots take from the page. A page sets --s1 to --s6, --ink, --faint and --grid for its schemes.
 plot.css = [[
-.plot{display:block;width:100%;height:auto;max-width:640px;font:13px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+.plot{display:block;width:100%;height:auto;max-width:560px;font:13px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 .plot text{fill:var(--ink)}.plot .t{font-weight:600}.plot .f{fill:var(--faint)}
 .plot .g{stroke:var(--grid);stroke-width:1;fill:none}.plot .a{stroke:var(--faint);stroke-width:1;fill:none}
 .plot .m{stroke:var(--faint);stroke-width:1;stroke-dasharray:2 3;fill:none}

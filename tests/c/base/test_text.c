@@ -124,6 +124,31 @@ static void names_are_made_printable(void **state) {
     assert_string_equal(gr_printable("cut\xe2\x82", out, sizeof out), "cut\\xe2\\x82");
 }
 
+/* RFC 4648, section 10. */
+static void bytes_in_base64(void **state) {
+    static const char *const cases[][2] = {{"", ""},
+                                           {"f", "Zg=="},
+                                           {"fo", "Zm8="},
+                                           {"foo", "Zm9v"},
+                                           {"foob", "Zm9vYg=="},
+                                           {"fooba", "Zm9vYmE="},
+                                           {"foobar", "Zm9vYmFy"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct gr_text text = {0};
+        gr_text_base64(&text, cases[i][0], strlen(cases[i][0]));
+        assert_int_equal(gr_text_status(&text), GR_OK);
+        assert_string_equal(text.bytes, cases[i][1]);
+        assert_int_equal(text.length, strlen(cases[i][1]));
+        gr_text_free(&text);
+    }
+    struct gr_text text = {0};
+    gr_text_base64(&text, "", SIZE_MAX);
+    assert_true(text.failed);
+    gr_text_free(&text);
+    assert_int_equal(gr_memory().blocks, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts_grow),
@@ -132,6 +157,7 @@ int main(void) {
         cmocka_unit_test(the_nearest_name),
         cmocka_unit_test(numbers_for_people),
         cmocka_unit_test(names_are_made_printable),
+        cmocka_unit_test(bytes_in_base64),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

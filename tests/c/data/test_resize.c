@@ -130,11 +130,27 @@ static void odd_shapes(void **state) {
     free(x);
 }
 
+static void sides_that_fit(void **state) {
+    static const int cases[][5] = {/* w, h, side, and the size that is wanted */
+                                   {2592, 1944, 160, 160, 120},
+                                   {100, 400, 160, 40, 160},
+                                   {160, 160, 160, 160, 160},
+                                   {16384, 2, 100, 100, 1},
+                                   {1, 1, 1, 1, 1}};
+    int w, h;
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        gr_resize_fit(cases[i][0], cases[i][1], cases[i][2], &w, &h);
+        assert_int_equal(w, cases[i][3]);
+        assert_int_equal(h, cases[i][4]);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(same_as_pillow),    cmocka_unit_test(same_as_torchvision),
         cmocka_unit_test(windows_are_crops), cmocka_unit_test(bad_arguments),
-        cmocka_unit_test(odd_shapes),
+        cmocka_unit_test(odd_shapes),        cmocka_unit_test(sides_that_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
