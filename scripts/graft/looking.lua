@@ -125,10 +125,10 @@ end
 function looking.seen(net, image)
    local handle = network.handle(net, "net:seen")
    local x, prep, planes = net:preprocess(image)[1], handle:preprocessing(), {}
-   for c = 1, 3 do
+   for c = 1, x.shape[1] do -- 1: a network for grey photos
       planes[c] = (x[c] * prep.std[c] + prep.mean[c]):unsqueeze(1)
    end
-   if prep.bgr then
+   if prep.bgr and #planes == 3 then
       planes[1], planes[3] = planes[3], planes[1]
    end
    return core.tensor.concat(planes, 1):clamp(0, 1)

@@ -32,7 +32,7 @@ td.r,th.r{white-space:nowrap}th{vertical-align:bottom}
 .photos{display:grid;grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr));gap:1rem}
 .pairs{grid-template-columns:repeat(auto-fill,minmax(15rem,1fr))}
 figure{margin:0}figcaption{font-size:.85rem;line-height:1.35;margin-top:.3rem}
-img{max-width:100%;height:auto;border-radius:4px;background:var(--card)}
+.dots{image-rendering:pixelated}img{max-width:100%;height:auto;border-radius:4px;background:var(--card)}
 .pair{display:flex;gap:4px;align-items:flex-start}.pair img{min-width:0;flex:0 1 auto;max-height:9.5rem;width:auto}
 .facts{display:grid;grid-template-columns:max-content 1fr;gap:.25rem 1.25rem;margin:.75rem 0}
 .facts dt{color:var(--faint)}.facts dd{margin:0;min-width:0}
@@ -120,12 +120,14 @@ function page.paragraph(text, class)
 end
 
 -- page.image(tensor or file, {width=160, alt=, quality=76}) -> <img> with the picture inside, its longer side `width` pixels at
--- most. A file that cannot be read raises.
+-- most. One of less than half of that is shown in larger pixels. A file that cannot be read raises.
 function page.image(image, options)
    options = options or {}
-   local bytes, width, height = core.image_encode(image, "jpeg", options.width or 160, options.quality or 76)
-   return ('<img width="%d" height="%d" alt="%s" src="data:image/jpeg;base64,%s">'):format(width, height,
-      escape(options.alt or ""), core.base64(bytes))
+   local most = options.width or 160
+   local bytes, width, height = core.image_encode(image, "jpeg", most, options.quality or 76)
+   local times = math.max(1, most // math.max(width, height))
+   return ('<img%s width="%d" height="%d" alt="%s" src="data:image/jpeg;base64,%s">'):format(times > 1 and ' class="dots"' or "",
+      times * width, times * height, escape(options.alt or ""), core.base64(bytes))
 end
 
 return page

@@ -254,15 +254,19 @@ describe("a page", function()
 
   it("holds pictures as data", function()
     local photo = helpers.photo("bowls", 1, 64)
-    local html = page.image(photo, { width = 32, alt = '"><b>' })
+    local html = page.image(photo, { width = 40, alt = '"><b>' })
     local bytes = html:match 'src="data:image/jpeg;base64,([%w+/=]+)"'
     assert.truthy(bytes)
-    tells(html, 'width="32"')
+    tells(html, 'width="40"')
     tells(html, 'alt="&quot;&gt;&lt;b&gt;"')
     local decoded = helpers.path "decoded.jpg"
     helpers.shell(("printf %%s '%s' | base64 -d > '%s'"):format(bytes, decoded))
     local shape = core.image_load(decoded).shape
-    assert.equal(32, math.max(shape[2], shape[3]))
+    assert.equal(40, math.max(shape[2], shape[3]))
+  end)
+
+  it("shows small pictures in larger pixels", function()
+    tells(page.image(graft.zeros(3, 28, 20), { width = 160 }), 'class="dots" width="100" height="140"')
   end)
 
   it("encodes base64 with padding", function()
@@ -507,6 +511,16 @@ describe("the page of a result", function()
     assert.equal(2 * figures, count(html, "<img ")) -- the photo, and where the network looked
     tells(html, "Grad-CAM")
     tells(html, ("%d of %d wrong photos"):format(math.min(12, wrong), wrong))
+  end)
+
+  it("shows where a network for grey photos looked", function()
+    local grey = graft.nn.network { name = "grey", input = { 1, 16, 16 }, classes = d.classes, head = "fc", stages = { "conv1" },
+      build = function(x)
+        return x:conv2d("conv1", { out = 4, kernel = 3 }):relu():global_avg_pool():linear("fc", { out = 3 })
+      end }
+    graft.report(graft.evaluate(grey, d.val, { photos = true }), helpers.path "grey.html")
+    local html = helpers.read(helpers.path "grey.html")
+    assert.equal(2 * count(html, "<figure>"), count(html, "<img "))
   end)
 
   it("shows no photo that is not of the set", function()
