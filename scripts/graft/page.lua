@@ -32,7 +32,7 @@ td.r,th.r{white-space:nowrap}th{vertical-align:bottom}
 .photos{display:grid;grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr));gap:1rem}
 .pairs{grid-template-columns:repeat(auto-fill,minmax(15rem,1fr))}
 figure{margin:0}figcaption{font-size:.85rem;line-height:1.35;margin-top:.3rem}
-.dots{image-rendering:pixelated}img{max-width:100%;height:auto;border-radius:4px;background:var(--card)}
+.dots{image-rendering:pixelated}.pair .dots{height:6.5rem}img{max-width:100%;height:auto;border-radius:4px;background:var(--card)}
 .pair{display:flex;gap:4px;align-items:flex-start}.pair img{min-width:0;flex:0 1 auto;max-height:9.5rem;width:auto}
 .facts{display:grid;grid-template-columns:max-content 1fr;gap:.25rem 1.25rem;margin:.75rem 0}
 .facts dt{color:var(--faint)}.facts dd{margin:0;min-width:0}
