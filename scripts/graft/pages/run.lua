@@ -30,6 +30,11 @@ end
 
 -- ---- the whole ----
 
+-- Seconds that looking at photos may take: of a short training a tenth, and a moment.
+local function patience(chapter)
+   return math.min(1, 0.3 + chapter.seconds / 10)
+end
+
 local function result_section(run, chapter)
    local result, html = run.evaluation, {}
    if result then
@@ -77,7 +82,7 @@ return function(run)
    local sections = { result_section(run, chapter), phases.plan(all), phases.curves(all) }
    if run.evaluation then
       local source = origins.of(run)
-      for _, section in ipairs(evaluation.all(run.evaluation, noted.photos, source)) do
+      for _, section in ipairs(evaluation.all(run.evaluation, noted.photos, source, patience(chapter))) do
          sections[#sections + 1] = section
       end
    end
