@@ -111,6 +111,7 @@ function feature_map.make(subject, set, options)
       end
    end
    check_count(data.is_set(set) and #set or 0)
+   require("graft.looking").plan_only(who)
    local features, files, classes = features_of(subject, set, options, who)
    check_count(features.shape[1])
    if features.shape[1] < 4 or features.shape[2] < 2 then

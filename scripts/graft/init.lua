@@ -126,7 +126,11 @@ end
 
 graft.image = strict.table({
    load = core.image_load,
-   save = core.image_save,
+   save = function(image, path, quality)
+      if not context.planning then
+         core.image_save(image, path, quality)
+      end
+   end,
    -- resize(image, height, width [, "bicubic"])
    resize = core.image_resize,
    show = function(image)

@@ -8,6 +8,15 @@ local network = require "graft.network"
 
 local looking = {}
 
+-- Looking measures: while a recipe is planned there is nothing to look at yet.
+local function plan_only(what)
+   local context = require "graft.context"
+   if context.planning then
+      context.finish { planned = what }
+   end
+end
+looking.plan_only = plan_only
+
 -- The list of images that a user gave, and whether it was a list.
 local function images_of(images, who)
    local several = type(images) == "table" and not network.is(images)
@@ -62,6 +71,16 @@ local function class_numbers(handle, class, count, who)
    return numbers
 end
 
+-- The stage that ends with a layer, or the layer: what a person knows it by.
+local function known_as(handle, layer)
+   for _, stage in ipairs(handle:stages()) do
+      if handle:layer_end(stage) == layer then
+         return stage
+      end
+   end
+   return layer
+end
+
 local PIECE = 32 -- photos in memory at once
 
 -- net:grad_cam(image|list, {class=, at=}) -> map [H,W] of 0..1, info {class, p, at}; for a list, lists of them.
@@ -72,6 +91,8 @@ function looking.grad_cam(net, images, options)
    local list, several = images_of(images, who)
    local numbers = class_numbers(handle, options.class, #list, who)
    local at = options.at and network.layer_end(handle, who, options.at) or core.grad_cam_layer(handle)
+   local shown = options.at or known_as(handle, at)
+   plan_only(who)
    local maps, infos = {}, {}
    for first = 1, #list, PIECE do
       local last = math.min(first + PIECE - 1, #list)
@@ -82,7 +103,7 @@ function looking.grad_cam(net, images, options)
       local found, classes, p = core.grad_cam(handle, core.tensor.concat(photos, 1), at, table.move(numbers, first, last, 1, {}))
       for i = 1, #classes do
          maps[#maps + 1] = found[i]:clone()
-         infos[#infos + 1] = strict.table({ class = class_name(handle, classes[i]), p = p[i], at = at }, "info")
+         infos[#infos + 1] = strict.table({ class = class_name(handle, classes[i]), p = p[i], at = shown }, "info")
       end
    end
    if several then
@@ -107,6 +128,7 @@ function looking.occlusion(net, image, options)
    options = strict.options(options, who, { class = "string", patch = "integer", stride = "integer",
       fill = { "string", "number" } })
    local number = class_number(handle, options.class, who)
+   plan_only(who)
    local x = net:preprocess(image)
    local side = math.min(x.shape[3], x.shape[4])
    local patch = options.patch or math.max(1, side // 8)
@@ -121,7 +143,7 @@ function looking.occlusion(net, image, options)
       "info")
 end
 
--- The photo as the network sees it: cut and resized, [3,H,W] of 0..1.
+-- net:seen(image) -> the photo as the network sees it: cut and resized, [3,H,W] of 0..1.
 function looking.seen(net, image)
    local handle = network.handle(net, "net:seen")
    local x, prep, planes = net:preprocess(image)[1], handle:preprocessing(), {}
@@ -215,18 +237,50 @@ local function photos_of(unit, found, top)
    return list
 end
 
--- The units whose most exciting photos stand out most: how many standard deviations their `top` largest values lie
--- above the mean of all photos.
+-- For each class a row [C]: how many standard deviations the mean of its photos lies above that of the others.
+local function above(found, names, deviation)
+   local count, units = #found.files, found.values.shape[2]
+   local total, rows = found.values:sum(1), {}
+   for k, name in ipairs(names) do
+      local row, own = {}, 0
+      for i, class in ipairs(found.classes) do
+         row[i] = class == name and 1 or 0
+         own = own + row[i]
+      end
+      local sum = core.tensor.tensor { row }:matmul(found.values):reshape(units)
+      rows[k] = (sum / own - (total - sum) / (count - own)) / deviation
+   end
+   return rows
+end
+
+-- The most selective units: those that respond to one class most unlike to the others (Morcos et al. 2018 measure the same by
+-- a ratio, which needs values above 0). Without classes those whose `top` photos stand out most from the mean of all. Gives
+-- their numbers, how many standard deviations it is, and the classes.
 local function selective(found, top, units)
    local mean, deviation = moments(found.values)
-   local _, best = found.values:topk(math.min(top, #found.files), 1)
-   local score = ((best:mean(1) - mean) / deviation):contiguous()
-   local order, scores = score:topk(math.min(units, score.shape[1]), 1)
-   return order, scores
+   local names, seen = {}, {}
+   for _, class in ipairs(found.classes) do
+      if class and not seen[class] then
+         seen[class], names[#names + 1] = true, class
+      end
+   end
+   if #names < 2 or #names > #found.files // 2 then
+      local _, best = found.values:topk(math.min(top, #found.files), 1)
+      local score = ((best:mean(1) - mean) / deviation):contiguous()
+      local order, scores = score:topk(math.min(units, score.shape[1]), 1)
+      return order, scores, {}
+   end
+   local rows = core.tensor.stack(above(found, names, deviation), 1)
+   local best, classes = rows:max(1), {}
+   local order, scores = best:topk(math.min(units, best.shape[1]), 1)
+   for rank, unit in ipairs(order) do
+      classes[rank] = names[rows:select(2, unit):contiguous():argmax()]
+   end
+   return order, scores, classes
 end
 
 -- graft.exciting(net, set, {at=, unit=, units=8, top=9}) -> the photos that excite a unit most, best first; without
--- `unit` a list {unit=, selectivity=, photos=} of the most selective ones.
+-- `unit` a list {unit=, class=, selectivity=, photos=} of the most selective ones.
 function looking.exciting(net, set, options)
    local who = "graft.exciting"
    local handle = network.handle(net, who)
@@ -236,6 +290,7 @@ function looking.exciting(net, set, options)
       core.error("option", ("%s: %s must be at least 1, got %d"):format(who, top < 1 and "top" or "units", math.min(top, units)))
    end
    local at = network.layer_end(handle, who, options.at or default_layer(handle, who))
+   plan_only(who)
    local found = { files = {}, classes = {}, width = 1 }
    local values, places = {}, {}
    core.outputs(handle, check_set(set, who), at, {}, function(features, files, classes)
@@ -259,18 +314,20 @@ function looking.exciting(net, set, options)
       end
       return photos_of(options.unit, found, top)
    end
-   local order, scores = selective(found, top, units)
+   local order, scores, classes = selective(found, top, units)
    local list = {}
    for rank, unit in ipairs(order) do
-      list[rank] = strict.table({ unit = unit, selectivity = scores[rank], photos = photos_of(unit, found, top) }, "a unit")
+      list[rank] = strict.table({ unit = unit, class = classes[rank], selectivity = scores[rank],
+         photos = photos_of(unit, found, top) }, "a unit", { "class" })
    end
    return list
 end
 
--- graft.neighbours(net, set, image, {at=, top=5}) -> list of {file, class, distance}, nearest first. The photo itself,
--- when it is in the set, is left out.
-function looking.neighbours(net, set, image, options)
+-- graft.neighbours(net, set, image|list, {at=, top=5}) -> list of {file, class, distance}, nearest first; for a list, a list
+-- of such lists. A photo itself, when it is in the set, is left out.
+function looking.neighbours(net, set, images, options)
    local who = "graft.neighbours"
+   local embed = require "graft.embed"
    local handle = network.handle(net, who)
    options = strict.options(options, who, { at = "string", top = "integer" })
    local top = options.top or 5
@@ -278,19 +335,30 @@ function looking.neighbours(net, set, image, options)
       core.error("option", ("%s: top must be at least 1, got %d"):format(who, top))
    end
    check_set(set, who)
+   local list, several = images_of(images, who)
    local at = options.at or default_layer(handle, who)
-   local own = core.pool(handle:forward(net:preprocess(image), { network.layer_end(handle, who, at) })[1], {})
-   local known, info = require("graft.embed").embed(net, set, { at = at, normalize = true })
-   own = own / (((own * own):sum(2, true)) ^ 0.5 + 1e-12)
-   local near, similarity = own:matmul(known:t()):topk(math.min(top + 1, #info.files), 2)
-   local list = {}
-   for rank, i in ipairs(near[1]) do
-      if info.files[i] ~= image and #list < top then
-         list[#list + 1] = strict.table({ file = info.files[i], class = info.classes[i],
-            distance = math.max(0, 1 - similarity[1][rank]) }, "a neighbour", { "class" })
-      end
+   local layer = network.layer_end(handle, who, at)
+   plan_only(who)
+   local rows = {}
+   for i, image in ipairs(list) do
+      rows[i] = core.pool(handle:forward(net:preprocess(image), { layer })[1], {})
    end
-   return list
+   local own = core.tensor.concat(rows, 1)
+   own = own / (((own * own):sum(2, true)) ^ 0.5 + 1e-12)
+   local known, info = embed.embed(net, set, { at = at, normalize = true })
+   local near, similarity = own:matmul(known:t()):topk(math.min(top + 1, #info.files), 2)
+   local results = {}
+   for k, order in ipairs(near) do
+      local found = {}
+      for rank, i in ipairs(order) do
+         if info.files[i] ~= list[k] and #found < top then
+            found[#found + 1] = strict.table({ file = info.files[i], class = info.classes[i],
+               distance = math.max(0, 1 - similarity[k][rank]) }, "a neighbour", { "class" })
+         end
+      end
+      results[k] = found
+   end
+   return several and results or results[1]
 end
 
 return looking

@@ -332,7 +332,7 @@ function methods:layers(glob)
 end
 
 -- Where the network sees a class, what it needs of the photo, and its first filters: scripts/graft/looking.lua.
-for _, name in ipairs { "grad_cam", "occlusion", "filters" } do
+for _, name in ipairs { "grad_cam", "occlusion", "filters", "seen" } do
    methods[name] = function(self, ...)
       return require("graft.looking")[name](self, ...)
    end

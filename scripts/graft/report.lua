@@ -41,7 +41,7 @@ end
 
 -- Subjects that have a page, by the __name of their metatable. scripts/graft/pages/NAME.lua returns a function of the subject
 -- that gives {title=, subtitle=, sections=} for graft.page, and `text` for a file of another ending.
-local subjects = { "run", "result", "probe", "study", "lr" }
+local subjects = { "run", "result", "probe", "study", "lr", "map" }
 
 local function content_of(subject)
    local meta = getmetatable(subject)
@@ -50,8 +50,12 @@ local function content_of(subject)
          return require("graft.pages." .. name)(subject)
       end
    end
-   core.error("option", "graft.report: expected a run of graft.fit, a result of graft.evaluate, or what graft.probe, graft.study "
-      .. "or graft.lr_find gave")
+   if meta == nil and type(rawget(subject, "pictures")) == "table" then
+      return require("graft.pages.album")(subject)
+   end
+   core.error("option", "graft.report: expected a run of graft.fit, a result of graft.evaluate, or what graft.probe, "
+      .. "graft.study, "
+      .. "graft.lr_find or graft.map gave, or pictures of one's own: { pictures = { { title =, image = }, ... } }")
 end
 
 -- What a subject has to say, as text.

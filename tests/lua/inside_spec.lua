@@ -193,6 +193,7 @@ describe("exciting photos", function()
     assert.equal(3, #found)
     assert.is_true(found[1].selectivity >= found[2].selectivity)
     assert.equal(2, #found[1].photos)
+    assert.is_string(found[1].class)
     refused("unit must be 1 to", graft.exciting, small, d.train, { unit = 100000 })
     refused("expected a set", graft.exciting, small, "photos")
   end)
@@ -211,6 +212,8 @@ describe("neighbours", function()
       end
     end
     assert.near(least, near[1].distance, 1e-4)
+    local both = graft.neighbours(small, d.train, { d.train[2].file, file }, { top = 3 })
+    assert.equal(near[1].file, both[2][1].file)
     for _, neighbour in ipairs(near) do
       assert.is_true(neighbour.file ~= file)
     end
@@ -299,6 +302,42 @@ describe("a map", function()
     refused("at most 5,000", graft.map, graft.rand(5001, 2), { files = many, classes = many }, { method = "tsne" })
     refused("not all finite", core.pca, graft.full({ 5, 3 }, 0 / 0), 2)
     refused('nearest: "points"', function() return graft.map(small, d.train).point end)
+  end)
+end)
+
+describe("a page", function()
+  it("of a map shows it with its classes, as text what it is", function()
+    local map = graft.map(small, d.train)
+    graft.report(map, helpers.path "map.html")
+    local html = helpers.read(helpers.path "map.html")
+    assert.contains("data:image/jpeg;base64,", html)
+    for _, class in ipairs { "bowls", "mugs", "plates" } do
+      assert.contains(">" .. class .. "<", html)
+    end
+    graft.report(map, helpers.path "map.txt")
+    assert.matches("^map of 18 photos", helpers.read(helpers.path "map.txt"))
+  end)
+
+  it("of pictures of one's own shows them with what is said of them, escaped", function()
+    graft.report({ title = "Mine <b>", pictures = { { title = "One", text = "said & done", image = graft.zeros(3, 8, 8) },
+      { images = { { image = d.train[1].file, caption = "<i>first" } } } } }, helpers.path "own.html")
+    local html = helpers.read(helpers.path "own.html")
+    assert.contains("Mine &lt;b&gt;", html)
+    assert.contains("said &amp; done", html)
+    assert.contains("&lt;i&gt;first", html)
+    assert.equal(2, select(2, html:gsub("<img ", "")))
+    refused("expected 1 to 500", graft.report, { pictures = {} }, helpers.path "none.html")
+    refused('nearest: "image"', graft.report, { pictures = { { imag = 1 } } }, helpers.path "none.html")
+  end)
+end)
+
+describe("the photo as the network sees it", function()
+  it("is the one that it was preprocessed to", function()
+    local prep, seen = small.preprocessing, small:seen(d.train[1].file)
+    local x = small:preprocess(d.train[1].file)[1]
+    for c = 1, 3 do
+      assert.is_true(furthest((seen[c] - prep.mean[c]) / prep.std[c], x[c]) < 1e-4)
+    end
   end)
 end)
 

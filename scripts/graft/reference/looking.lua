@@ -58,10 +58,19 @@ graft.image.save(picture, graft.out("name.png")). All of it for your photos at o
       see = { "graft.image.grid" },
    },
    {
+      name = "net:seen",
+      text = "The photo as the network sees it: resized and cut, its colours as they were.",
+      arguments = { photo },
+      returns = { { "graft.tensor", "[3,H,W], 0 to 1" } },
+      errors = { { "file", "it cannot be read", 'net:seen("none.jpg")' } },
+      example = 'graft.image.save(net:seen("new/a.jpg"), "seen.png")',
+      see = { "net:preprocess", "graft.image.overlay" },
+   },
+   {
       name = "graft.exciting",
       text = "The photos of a set that excite a unit (a channel of a layer) most: by the largest value anywhere in its map. "
-         .. "Without unit it returns the most selective ones, as a list of {unit=, selectivity=, photos=}: those whose largest "
-         .. "values lie most standard deviations above the mean of all photos.",
+         .. "Without unit it returns the most selective ones, as a list of {unit=, class=, selectivity=, photos=}: those whose "
+         .. "mean over the photos of one class lies most standard deviations above that over the others.",
       arguments = { { "net", "graft.network", "required", "is left as it is" }, { "set", "graft.set", "required",
          "such as d.train" } },
       options = { at, { "unit", "integer", "", "number of the channel, from 1" },
@@ -83,9 +92,11 @@ graft.image.save(picture, graft.out("name.png")). All of it for your photos at o
          .. "The photo itself is left out.",
       arguments = { { "net", "graft.network", "required", "is left as it is" }, { "set", "graft.set", "required",
          "such as d.train" },
-         photo },
+         { "image", "string|graft.tensor|(string|graft.tensor)[]", "required", "a path or [3,H,W], or a list of them" } },
       options = { at, { "top", "integer", "5", "how many" } },
-      returns = { { "graft.neighbour[]", "nearest first" } },
+      returns = { { "graft.neighbour[]", "nearest first; of a list of photos, a list of such lists" } },
+      overloads = { "fun(net: graft.network, set: graft.set, images: (string|graft.tensor)[], options?: table): "
+         .. "graft.neighbour[][]" },
       fields = { { "file", "string", "path" }, { "class", "string?", "its class" },
          { "distance", "number", "1 - cosine: 0 is the same direction, 1 a right angle" } },
       errors = { { "name", "there is no such layer", 'graft.neighbours(net, d.val, "new/a.jpg", { at = "layer9" })' } },

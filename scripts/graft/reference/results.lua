@@ -79,8 +79,10 @@ topic.entries = {
          .. "and runs no script, with plots, the confusion matrix, calibration, and photos to look at. Otherwise as text, with "
          .. "the table of classes and the confusion matrix. graft.fit writes the page of a run by itself, as report.html in the "
          .. "run folder.",
-      arguments = { { "subject", "graft.run|graft.result|graft.lr", "required", "what graft.fit, graft.evaluate or "
-         .. "graft.lr_find returned; for photos on the page of a result, evaluate with photos = true" },
+      arguments = { { "subject", "graft.run|graft.result|graft.lr|graft.map|table", "required", "what graft.fit, "
+         .. "graft.evaluate, graft.lr_find or graft.map returned; for photos on the page of a result, evaluate with photos = "
+         .. "true. Or pictures of your own: { title = \"...\", pictures = { { title =, text =, image =, images = { { image =, "
+         .. "caption = } } } } }" },
          { "path", "string", "required", "the file" } },
       errors = { { "option", "the subject is something else", 'graft.report({}, "a.txt")' },
          { "file", "it cannot be written", 'graft.report(result, "none/a.txt")' } },
