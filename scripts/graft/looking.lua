@@ -115,7 +115,7 @@ end
 -- A value 0..1 as the network reads it, one number a channel.
 local function preprocessed(handle, value)
    local prep, fill = handle:preprocessing(), {}
-   for c = 1, 3 do
+   for c = 1, handle:input_shape()[1] do
       fill[c] = (value - prep.mean[c]) / prep.std[c]
    end
    return fill
@@ -147,10 +147,12 @@ end
 function looking.seen(net, image)
    local handle = network.handle(net, "net:seen")
    local x, prep, planes = net:preprocess(image)[1], handle:preprocessing(), {}
-   for c = 1, x.shape[1] do -- 1: a network for grey photos
+   for c = 1, #x do
       planes[c] = (x[c] * prep.std[c] + prep.mean[c]):unsqueeze(1)
    end
-   if prep.bgr and #planes == 3 then
+   if #x == 1 then
+      planes[2], planes[3] = planes[1], planes[1]
+   elseif prep.bgr then
       planes[1], planes[3] = planes[3], planes[1]
    end
    return core.tensor.concat(planes, 1):clamp(0, 1)

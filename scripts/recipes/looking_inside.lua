@@ -13,7 +13,21 @@
 --
 -- On ants and bees (244 photos) and EfficientNet-Lite0 it prints:
 --
---    RESULT
+--    filters      The first filters
+--    photo        A photo as the network sees it
+--    low          Maps of that photo at conv_stem
+--    mid          Maps of that photo at blocks.3
+--    high         Maps of that photo at conv_head
+--    units_mid    Photos that excite units of blocks.3 most
+--    units_high   Photos that excite units of conv_head most
+--    why          Where it sees what it says, and what it needs
+--    neighbours   The photos most alike to some
+--    map          All photos, alike ones near each other
+--
+--    13 of 20 neighbours are of the photo's class; page: runs/looking_inside-1/looking_inside.html
+--
+-- The last convolution's most selective units look at the insect, and so does Grad-CAM; covering it costs most. The map puts ants
+-- and bees apart, though these weights were never taught the difference here.
 
 local graft = require "graft"
 
@@ -152,9 +166,14 @@ if #shown > 2000 then
    shown = d.train:take { per_class = math.max(1, 2000 // #d.classes) }
 end
 local map = graft.map(net, shown, { method = opt.method })
-show("map", "All photos, alike ones near each other", tostring(map) .. ". Frames have the colours of the classes, in the "
-   .. "order of "
-   .. "their names: blue, orange, green, pink, red, light blue, yellow, grey.", map:image {})
+local colours, legend = { "blue", "orange", "green", "pink", "red", "light blue", "yellow", "grey" }, {}
+table.move(d.classes, 1, #d.classes, 1, legend)
+table.sort(legend)
+for i, class in ipairs(legend) do
+   legend[i] = ("%s %s"):format(class, colours[(i - 1) % #colours + 1])
+end
+show("map", "All photos, alike ones near each other", ("%s. Frames: %s."):format(tostring(map), table.concat(legend, ", ")),
+   map:image {})
 
 graft.report(album, graft.out "looking_inside.html")
 print(("\n%d of %d neighbours are of the photo's class; page: %s"):format(right, all, graft.out "looking_inside.html"))

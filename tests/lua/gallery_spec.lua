@@ -53,7 +53,7 @@ describe("every recipe", function()
     local text = helpers.done({ "help", "recipes" }).out
     for _, name in ipairs { "head_only", "fine_tune", "gradual_unfreeze", "discriminative_rates", "auxiliary_classifiers",
       "custom_loop", "custom_layer", "grid_search", "distill", "csv_multilabel", "embeddings_knn", "demo", "probes",
-      "scratch_or_pretrained" } do
+      "scratch_or_pretrained", "looking_inside" } do
       assert.matches("\n  " .. name .. "  +%u[^\n]+%.\n", text .. "\n")
     end
   end)
@@ -246,6 +246,20 @@ describe("embeddings_knn", function()
     local right, all = out:match "^(%d+) of (%d+) right %([01]%.%d+%), by the 5 nearest of 48 known photos"
     assert.equal("24", all)
     assert.is_true(tonumber(right) > 14, right)
+  end)
+end)
+
+describe("looking_inside", function()
+  it("writes pictures of all that can be seen, and a page that holds them", function()
+    local words, out = run("looking_inside", "--photos", "2", "--units", "2")
+    assert.matches("%d of 10 neighbours are of the photo's class", helpers.done(words).out)
+    local html = helpers.read(out .. "/looking_inside.html")
+    for _, name in ipairs { "filters", "photo", "low", "mid", "high", "units_mid", "units_high", "why_1", "why_2", "neighbours",
+      "map" } do
+      assert.is_true(core.image_load(("%s/%s.png"):format(out, name)).shape[3] > 20, name)
+    end
+    assert.is_true(select(2, html:gsub("<img ", "")) >= 8 + 6 + 12)
+    assert.contains("ankle boot blue, coat orange", html)
   end)
 end)
 
