@@ -116,7 +116,7 @@
  *   net:lr_scale{ {pattern, scale}, ... }
  *   net:replace_head(classes, {hidden=, dropout=}) net:add_head(classes, {hidden=, dropout=})
  *   net:add_aux(layer, {weight=, hidden=, pool=}); net:remove_aux([layer]); net:aux() -> list of {at=, output=, weight=}
- *   net:cut(layer) -> net; net:clone() -> net     new networks
+ *   net:cut(layer [, exit]) -> net (exit: it ends in the auxiliary classifier there); net:clone() -> net     new networks
  *   net:set_source(text)              where the values came from (file name), for all layers with parameters
  *   net:forward(x [, layers]) -> T | {T, ...}     inference. x [N,C,H,W]; `layers`: list of layer names (see layer_end), then
  *                                     a list of tensors in that order; without: logits [N,K]

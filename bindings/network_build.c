@@ -322,9 +322,13 @@ static int network_remove_aux(lua_State *L) {
 static int network_cut(lua_State *L) {
     const struct gr_network *net = graft_check_network(L, 1, "net:cut")->net;
     const char *layer = graft_string(L, 2, "net:cut", "the layer");
+    bool exit = lua_toboolean(L, 3);
     struct graft_network *cut = graft_new_network(L);
     graft_lock(held(L));
-    return graft_made_network(L, graft_unlock(held(L), gr_network_cut(&cut->net, net, layer)), "net:cut");
+    return graft_made_network(L,
+                              graft_unlock(held(L), exit ? gr_network_exit(&cut->net, net, layer)
+                                                         : gr_network_cut(&cut->net, net, layer)),
+                              "net:cut");
 }
 
 static int network_clone(lua_State *L) {

@@ -90,8 +90,7 @@ struct gr_layer *gr_graph_classifier(struct gr_layer *layer) {
     return NULL;
 }
 
-/* The classifier, what lies below its name, and the dropout directly before them. */
-static void mark_head(struct gr_network *net) {
+void gr_graph_mark_head(struct gr_network *net) {
     for (int i = 0; i < net->layer_count; i++)
         net->layers[i]->head = net->head && gr_graph_below(net->layers[i]->name, net->head);
     struct gr_layer *layer = gr_network_layer(net, net->head);
@@ -113,7 +112,7 @@ int gr_graph_mark(struct gr_network *net) {
             gr_graph_ancestors(net, net->aux[i].output, aux);
         for (int i = 0; i < net->layer_count; i++)
             net->layers[i]->aux = aux[i] && !main[i];
-        mark_head(net);
+        gr_graph_mark_head(net);
         for (int i = 0; i < net->layer_count; i++)
             if ((net->layers[i]->head || net->layers[i]->aux) && !net->layers[i]->source)
                 gr_graph_draw_classifier(net, net->layers[i]);

@@ -45,6 +45,9 @@ void gr_graph_ancestors(const struct gr_network *net, const struct gr_layer *lay
 int gr_graph_last(const struct gr_network *net, const char *tree);
 /* Sets head and aux flags of all layers from net->head and net->aux. */
 int gr_graph_mark(struct gr_network *net);
+/* Of that, which layers are the head: the classifier that net->head names, what lies below its name, and the
+ * dropout directly before them. */
+void gr_graph_mark_head(struct gr_network *net);
 /* The last layer at or above `layer` (by first inputs) whose number of outputs is an option: what a
  * classifier's outputs are changed by. NULL when there is none. */
 struct gr_layer *gr_graph_classifier(struct gr_layer *layer);

@@ -133,6 +133,9 @@ int gr_network_replace_head(struct gr_network *net, const char *const *classes, 
                             const struct gr_head_options *options);
 /* A new network that ends at `layer` (the layer or the last layer of its subtree); without a classifier. */
 int gr_network_cut(struct gr_network **out, const struct gr_network *net, const char *layer);
+/* A new network that ends in the auxiliary classifier which reads `at`: it becomes the head, with the weights
+ * that it has. GR_ERROR_NAME when there is none. */
+int gr_network_exit(struct gr_network **out, const struct gr_network *net, const char *at);
 /* Global average pool (unless flat) and a linear layer "head" on the output. */
 int gr_network_add_head(struct gr_network *net, const char *const *classes, int count,
                         const struct gr_head_options *options);

@@ -137,3 +137,60 @@ int gr_network_cut(struct gr_network **out, const struct gr_network *net, const 
     gr_free(needed);
     return status;
 }
+
+/* The network with the auxiliary classifier number `aux` as its head; the old head is a loose end. */
+static int promote(struct gr_network *net, int aux) {
+    const struct gr_layer *classifier = gr_graph_classifier(net->aux[aux].output);
+    char *head = classifier ? gr_strdup(classifier->name) : NULL;
+    if (!classifier)
+        return gr_fail(GR_ERROR_SHAPE, "the auxiliary classifier at \"%s\" has no last layer",
+                       net->aux[aux].at);
+    if (!head)
+        return GR_ERROR_MEMORY;
+    gr_free(net->head);
+    net->head = head;
+    net->output = net->aux[aux].output;
+    gr_free(net->aux[aux].at);
+    for (int i = aux + 1; i < net->aux_count; i++)
+        net->aux[i - 1] = net->aux[i];
+    net->aux_count--;
+    return GR_OK;
+}
+
+/* What the network needs for its output, and the auxiliary classifiers that can be had from that, as a new
+ * network. */
+static int without_loose_ends(struct gr_network **out, const struct gr_network *net) {
+    bool *keep = gr_calloc((size_t)net->layer_count, sizeof *keep);
+    bool *needed = gr_calloc((size_t)net->layer_count, sizeof *needed);
+    int status = keep && needed ? GR_OK : GR_ERROR_MEMORY;
+    if (!status) {
+        gr_graph_ancestors(net, net->output, keep);
+        for (int i = 0; i < net->layer_count; i++)
+            net->layers[i]->aux &= !keep[i];
+        keep_aux(net, keep, needed);
+        status = gr_graph_subset(out, net, keep);
+    }
+    gr_free(keep);
+    gr_free(needed);
+    return status;
+}
+
+int gr_network_exit(struct gr_network **out, const struct gr_network *net, const char *at) {
+    int aux = 0;
+    struct gr_network *whole;
+    while (aux < net->aux_count && strcmp(net->aux[aux].at, at) != 0)
+        aux++;
+    if (aux == net->aux_count) {
+        gr_fail(GR_ERROR_NAME, "%s has no auxiliary classifier at \"%.80s\"", net->name, at);
+        gr_fail_near(net->aux_count ? net->aux[0].at : NULL);
+        return GR_ERROR_NAME;
+    }
+    GR_TRY(gr_network_clone(&whole, net));
+    int status = promote(whole, aux);
+    if (!status)
+        status = without_loose_ends(out, whole);
+    if (!status)
+        gr_graph_mark_head(*out);
+    gr_network_free(whole);
+    return status;
+}

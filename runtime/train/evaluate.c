@@ -266,6 +266,11 @@ static int tally_photos(struct tally *t, struct gr_plan *plan, int n, const floa
     const float *logits = gr_plan_output(plan, 0);
     GR_TRY(gr_loss(&t->loss, 0, n, t->k, logits, y, &value, NULL));
     t->loss_sum += value * n;
+    for (int i = 1; i < r->head_count; i++) {
+        double other;
+        GR_TRY(gr_loss(&t->loss, i, n, t->k, gr_plan_output(plan, i), y, &other, NULL));
+        r->heads[i].loss += other * n;
+    }
     for (int i = 0; i < r->head_count; i++)
         t->head_right[i] += (multi ? right_multi : right_single)(n, t->k, gr_plan_output(plan, i), y);
     if (multi)
@@ -337,8 +342,11 @@ static int finish(struct tally *t) {
     gr_calibration_finish(&r->calibration);
     r->right = t->head_right[0];
     r->loss = t->loss_sum / (double)r->count;
-    for (int i = 0; i < r->head_count; i++)
+    r->heads[0].loss = t->loss_sum;
+    for (int i = 0; i < r->head_count; i++) {
         r->heads[i].accuracy = (double)t->head_right[i] / labels;
+        r->heads[i].loss /= (double)r->count;
+    }
     if (t->net->multilabel)
         return finish_multi(t);
     finish_single(t);
@@ -525,7 +533,8 @@ static bool describe_heads(cJSON *list, const struct gr_result *r) {
     for (int i = 0; i < r->head_count; i++) {
         cJSON *object = append_object(list);
         if (!object || !cJSON_AddStringToObject(object, "layer", r->heads[i].layer) ||
-            !put_number(object, "accuracy", r->heads[i].accuracy))
+            !put_number(object, "accuracy", r->heads[i].accuracy) ||
+            !put_number(object, "loss", r->heads[i].loss))
             return false;
     }
     return true;

@@ -17,6 +17,7 @@ struct gr_class_result {
 struct gr_head_result {
     char *layer; /* the layer that the classifier reads; "head" for the main one */
     double accuracy;
+    double loss; /* mean */
 };
 
 /* What was said of one photo. */

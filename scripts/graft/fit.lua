@@ -256,11 +256,11 @@ local function better(job, row, best)
    return now > best[monitor]
 end
 
--- One step; where the numbers ran away, the error names the photos.
+-- One step: its loss, and those of the auxiliary classifiers by layer. Where the numbers ran away, the error names the photos.
 local function step(job, b)
-   local ok, loss = pcall(loop.step, job, b)
+   local ok, loss, heads = pcall(loop.step, job, b)
    if ok then
-      return loss
+      return loss, heads
    elseif core.is_error(loss) and loss.kind == "number" then
       local files = b:files()
       loss.message = ("%s\nphotos of that step: %s%s"):format(loss.message,
@@ -272,17 +272,23 @@ end
 
 -- One epoch over the training set: the mean loss and the auxiliary ones.
 local function train_epoch(job, epoch, last_row)
-   local bar, sum, count = job.bar, 0, 0
+   local bar, sum, count, heads = job.bar, 0, 0, {}
    local seen = last_row and last_row.val_accuracy and ("val %.3f  "):format(last_row.val_accuracy) or ""
    for _, _, b in loop.batches(job, epoch) do
       local n = b:count()
       job.cache.hits = job.cache.hits + (job.cache.train and n or 0)
-      local loss = step(job, b)
+      local loss, others = step(job, b)
       sum, count = sum + loss * n, count + n
+      for layer, value in next, others or {} do
+         heads[layer] = (heads[layer] or 0) + value * n
+      end
       bar:step(n, ("loss %.3f  %slr %s  %.0f photos/s"):format(sum / count, seen, format.even_rate(job.trainer:lr()),
          bar:rate()))
    end
-   return sum / math.max(count, 1)
+   for layer, value in next, heads do
+      heads[layer] = value / count
+   end
+   return sum / math.max(count, 1), heads
 end
 
 -- `photos`: what is said of each photo as well.
@@ -342,16 +348,20 @@ local function one_epoch(job, state, folder)
    job.bar.label = ("%sepoch %" .. #tostring(wanted) .. "d/%d"):format(job.options.name and job.options.name .. "  " or "",
       epoch, wanted)
    local lr = job.trainer:lr()
-   local loss = train_epoch(job, epoch, state.rows[#state.rows])
+   local loss, heads = train_epoch(job, epoch, state.rows[#state.rows])
    local result = validate(job)
    local row = { fit = core.fit(), name = job.options.name, epoch = epoch, train_loss = loss, lr = lr,
       seconds = core.clock() - started }
+   for layer, value in next, heads do
+      row["train_loss:" .. layer] = value
+   end
    if result then
       row.val_loss, row.val_accuracy = result.loss, result.accuracy
       row.val_f1, row.val_map = result.f1, result.map
       for _, head in ipairs(result.heads or {}) do
          if head.layer ~= "head" then
             row["val_accuracy:" .. head.layer] = head.accuracy
+            row["val_loss:" .. head.layer] = head.loss
          end
       end
    end

@@ -212,9 +212,14 @@ function methods:remove_aux(layer)
    return self
 end
 
-function methods:cut(layer)
-   strict.check(layer, "string", "net:cut: the layer")
-   return network.wrap(call("net:cut", handles[self].cut, handles[self], layer))
+function methods:cut(layer, options)
+   local who = "net:cut"
+   strict.check(layer, "string", who .. ": the layer")
+   options = strict.options(options, who, { head = "string" })
+   if options.head and options.head ~= "aux" then
+      core.error("option", ('%s: head must be "aux", got "%s"'):format(who, options.head))
+   end
+   return network.wrap(call(who, handles[self].cut, handles[self], layer, options.head == "aux"))
 end
 
 function methods:clone()

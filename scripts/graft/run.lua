@@ -94,7 +94,7 @@ function run.text(self)
    end
    add("mistakes", mistakes_line(self.evaluation))
    for _, head in ipairs(self.heads) do
-      add("auxiliary", ("%s  accuracy %.3f"):format(head.layer, head.accuracy))
+      add("auxiliary", ("%s  accuracy %.3f, loss %.3f"):format(head.layer, head.accuracy, head.loss))
    end
    if self.frozen_tensors > 0 then
       add("frozen", ("%s exactly as before (sha256 %s before and after)"):format(

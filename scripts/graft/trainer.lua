@@ -231,6 +231,8 @@ Trainer.__tostring = function(self)
       format.plural(state.core:steps(), "step"), format.rate(state.core:lr())) or "")
 end
 
+local HEADS = 3 -- auxiliary classifiers that a line of progress has room for
+
 -- "epoch  1/20  loss 1.271  val 0.717  lr 0.0100  best"; the name of the fit goes before it
 function trainer.row_text(row, epochs, better)
    local width = #tostring(epochs or row.epoch or 1)
@@ -244,6 +246,13 @@ function trainer.row_text(row, epochs, better)
    if row.val_accuracy then
       words[#words + 1] = ("val %.3f"):format(row.val_accuracy)
    end
+   local heads = {}
+   for key, value in next, row do -- auxiliary classifiers
+      local layer = key:match "^val_accuracy:(.*)$"
+      heads[#heads + 1] = layer and ("%s %.3f"):format(layer, value)
+   end
+   table.sort(heads)
+   table.move(heads, 1, math.min(#heads, HEADS), #words + 1, words)
    if row.val_map then
       words[#words + 1] = ("mAP %.3f"):format(row.val_map)
    end

@@ -9,6 +9,7 @@ local data = require "graft.data"
 local trainer = require "graft.trainer"
 local report = require "graft.report"
 local progress = require "graft.progress"
+local exits = require "graft.exits"
 
 local command = {}
 
@@ -45,6 +46,7 @@ command.options = {
    set = { type = "choice", choices = { "train", "val", "test", "all" },
       help = "which photos (default: test, else val); all: of a folder without train/ and val/, every photo" },
    batch_size = { type = "integer", min = 1, help = "photos at a time" },
+   heads = { type = "boolean", help = "each classifier's accuracy and cost: where the network might end earlier" },
    report = { type = "file", help = "a page of it, with the worst mistakes (FILE.html; another ending: text)" },
 }
 
@@ -80,7 +82,7 @@ function command.main(args)
    bar:clear()
    if context.json then
       local heads = {}
-      for i, head in ipairs(result.heads or {}) do
+      for i, head in ipairs(given.heads and exits.of(net, result, #set) or result.heads or {}) do
          heads[i] = head
       end
       print(core.json({ accuracy = result.accuracy, top5 = result.top5 or core.null, loss = result.loss,
@@ -101,6 +103,9 @@ function command.main(args)
    local matrix = report.confusion(result)
    if matrix then
       print("\n" .. matrix)
+   end
+   if given.heads then
+      print("\n" .. exits.text(exits.of(net, result, #set), #set))
    end
    return finish(result, given.report)
 end

@@ -169,10 +169,13 @@ topic.entries = {
    {
       name = "net:cut",
       text = "A new network that ends at a layer or stage and has no classifier. The old one is untouched; what was frozen "
-         .. "stays frozen.",
+         .. "stays frozen. With head = \"aux\" it ends in the auxiliary classifier that reads that layer, as it was trained: "
+         .. "an early exit (graft eval MODEL DATA --heads shows what each costs).",
       arguments = { { "layer", "string", "required", "where it ends" } },
+      options = { { "head", '"aux"', "", "the auxiliary classifier there becomes the head" } },
       returns = { { "graft.network", "a new one" } },
-      errors = { { "name", "there is no such layer", 'net:cut("layer9")' } },
+      errors = { { "name", "there is no such layer, or no auxiliary classifier", 'net:cut("layer9")' },
+         { "option", "head is something else", 'net:cut("layer3", { head = "fc" })' } },
       example = 'local small = net:cut("layer3"):add_head(d)',
       see = { "net:add_head", "net:features" },
    },

@@ -112,7 +112,8 @@ topic.entries = {
       .. "Empty with several labels.", example = "print(#result.confusion)  --> 2", see = { "graft.report" } },
    { name = "result.heads", type = "graft.head_result[]?", text = "Each classifier, the main one (\"head\") first, then the "
       .. "auxiliary ones in network order.", fields = { { "layer", "string", "that it reads" },
-      { "accuracy", "number", "0 to 1" } }, example = "print(result.heads[1].layer)  --> head", see = { "net:add_aux" } },
+      { "accuracy", "number", "0 to 1" }, { "loss", "number", "mean over the photos" } },
+      example = "print(result.heads[1].layer)  --> head", see = { "net:add_aux" } },
    { name = "result.calibration", type = "graft.calibration", text = "Whether probabilities are what they say: of a hundred "
       .. "photos that a network is 80 % sure of, eighty should be right. Photos are sorted by the probability of the class that "
       .. "was said into 15 steps of equal width (Naeini and others 2015, Guo and others 2017); with several labels, each label "
@@ -148,8 +149,7 @@ topic.entries = {
 
    -- runs
    { name = "run.epochs", type = "graft.row[]", text = "A row for each epoch, as in metrics.csv. With auxiliary classifiers a "
-      .. "row "
-      .. 'also has ["val_accuracy:LAYER"].', fields = row,
+      .. 'row also has ["train_loss:LAYER"], ["val_loss:LAYER"] and ["val_accuracy:LAYER"].', fields = row,
       example = "for _, row in ipairs(run.epochs) do print(row.epoch, row.train_loss, row.val_accuracy) end" },
    { name = "run.best", type = "table?", text = "The best epoch by the monitored number, the first of equals; nil without "
       .. "validation.", fields = { { "epoch", "integer", "which" }, { "val_accuracy", "number", "of it" },
