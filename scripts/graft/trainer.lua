@@ -248,7 +248,7 @@ function trainer.row_text(row, epochs, better)
    end
    local heads = {}
    for key, value in next, row do -- auxiliary classifiers
-      local layer = key:match "^val_accuracy:(.*)$"
+      local layer = type(key) == "string" and key:match "^val_accuracy:(.*)$"
       heads[#heads + 1] = layer and ("%s %.3f"):format(layer, value)
    end
    table.sort(heads)

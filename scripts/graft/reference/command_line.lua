@@ -43,8 +43,8 @@ topic.entries = {
       .. "status is 1.",
       shell = "graft predict resnet18.safetensors new/a.jpg", see = { "net:predict" } },
    { name = "graft eval", command = "eval", text = "Measures a model on data: a folder, a CSV file or a folder of IDX files. "
-      .. "Classes are matched by name. With --report a page shows it with the worst mistakes; with --heads each classifier stands "
-      .. "with its cost, so that the network can be cut at an early one.",
+      .. "Classes are matched by name. With --report a page shows it with the worst mistakes; with --heads each classifier "
+      .. "stands with its cost, so that the network can be cut at an early one.",
       shell = "graft run head_only --data photos --weights resnet18.safetensors --epochs 1 --out runs/two --quiet\n"
       .. "graft eval runs/two/best.safetensors photos --report photos.html", see = { "graft.evaluate", "graft.report" } },
    { name = "graft embed", command = "embed", text = "Writes features of photos as a .npy file, and the files' names beside it.",
