@@ -83,14 +83,16 @@ local function source_of(handle)
    end
 end
 
+local paths = setmetatable({}, { __mode = "k" }) -- network -> the file that it was loaded from, as it was named
+
 -- What to name instead, below an error of the command line.
 local function names_of(handle)
-   local names, head, source = handle:stages(), handle:head(), source_of(handle)
+   local names, head, source = handle:stages(), handle:head(), paths[handle] or source_of(handle)
    if names[#names] ~= head then
       names[#names + 1] = head
    end
    return ("\nlayers: %s; words: body head aux *%s"):format(table.concat(names, " "),
-      source and ("     all: graft inspect %s --layers"):format(source) or "")
+      source and ("     all: graft inspect %s --layers"):format(core.printable(source)) or "")
 end
 
 -- Prefixes the bindings' message with the call that the user wrote; `...` begins with the bindings' network.
@@ -405,14 +407,30 @@ local function merge_frozen(groups)
    return merged
 end
 
-local function title(handle)
+local function title(handle, is_file)
    local all, trained = handle:parameters(), handle:parameters(true)
    local classes, source = handle:classes(), source_of(handle)
    local percent = all > 0 and 100 * trained / all or 0
+   if is_file then
+      return ("%s  %s parameters, %s"):format(handle:name(), format.count(all),
+         #classes > 0 and format.plural(#classes, "class", "classes") or "no class names")
+   end
    return ("%s  %s parameters, %s trained (%s %%)   %s, %s"):format(handle:name(), format.count(all),
       format.count(trained), (percent > 0 and percent < 1) and ("%.2f"):format(percent) or ("%.0f"):format(percent),
       source and "from " .. source or "random weights",
       #classes > 0 and format.plural(#classes, "class", "classes") or "no class names")
+end
+
+-- The model of a run folder, where the path of one is given: its best.safetensors, else its last.
+function network.of_run(path)
+   local stat = core.stat(path)
+   for _, name in ipairs(stat and stat.kind == "folder" and { "best", "last" } or {}) do
+      local file = ("%s/%s.safetensors"):format(path:gsub("(.)/+$", "%1"), name)
+      if core.stat(file) then
+         return file
+      end
+   end
+   return path
 end
 
 -- The table of layers as text: stages by default, every layer that the glob names otherwise.
@@ -433,14 +451,17 @@ function methods:summary(glob)
    else
       groups = merge_frozen(group(rows))
    end
-   local lines = { { "layer", "output", "parameters", "state", "lr", "batch norm" } }
+   local lines, is_file = { { "layer", "output", "parameters", "state", "lr", "batch norm" } },
+      require("graft.context").command == "inspect" -- which has no state of training: a recipe gives it one
    for _, g in ipairs(groups) do
       lines[#lines + 1] = { g.name, format.shape(g.shape), format.count(g.parameters), g.state, g.lr, g.norm }
    end
-   local text = title(handles[self]) .. "\n" .. format.columns(lines, "llrlll", "  ")
+   for i = 1, is_file and #lines or 0 do
+      lines[i] = { lines[i][1], lines[i][2], lines[i][3] }
+   end
+   local text = title(handles[self], is_file) .. "\n" .. format.columns(lines, "llrlll", "  ")
    if not glob then
-      text = text .. (require("graft.context").command == "inspect" and "\n  (--layers shows every layer)"
-         or '\n  (net:summary("*") shows every layer)')
+      text = text .. (is_file and "\n  (--layers shows every layer)" or '\n  (net:summary("*") shows every layer)')
    end
    return text
 end
@@ -569,6 +590,7 @@ function network.load(path, options)
       handle, report = load_weights(weights, path, options)
    end
    handle:set_source(path:match("[^/]+$"))
+   paths[handle] = path
    if options.exact then
       handle:set_exact(true)
    end

@@ -225,6 +225,10 @@ describe("wrong usage ends with 2", function()
     helpers.refused({ "run", "haed_only" }, 1, { 'there is no recipe "haed_only"; nearest: head_only' })
   end)
 
+  it("and embed writes .npy alone", function()
+    helpers.refused({ "embed", "x", "y", "--out", "e.txt" }, 2, { "--out is a .npy file", "--out e.npy?" })
+  end)
+
   it("and what excludes each other", function()
     helpers.refused({ "run", "head_only", "--sandbox", "--trust" }, 2, "--trust and --sandbox exclude each other")
   end)
@@ -587,5 +591,34 @@ describe("graft -e, --version and help", function()
   it("print nothing half: a full disk below stdout is a failure", function()
     helpers.refused({ "predict", model, photos .. "/mugs/1.jpg", "--json" }, 1, "cannot be written", { out = "/dev/full" })
     helpers.refused({ "--help" }, 1, "cannot be written", { out = "/dev/full" })
+  end)
+end)
+
+describe("where a run folder or a folder of class folders is given", function()
+  local folder = helpers.photos("classes", { "bowls", "mugs" }, 4)
+  local out = helpers.fresh "run"
+  helpers.done { "run", "head_only", "--data", folder, "--weights", helpers.weights(), "--epochs", "1", "--out", out }
+
+  it("predict and embed take its model, and the photos of all classes", function()
+    local by_folder = helpers.json { "predict", out, folder }
+    assert.equal(8, #by_folder)
+    assert.same(helpers.json { "predict", out .. "/best.safetensors", folder }, by_folder)
+    local file = helpers.fresh "e" .. ".npy"
+    assert.same({ 8, 16 }, helpers.json({ "embed", out, folder, "--out", file }).shape)
+    local array = helpers.json { "inspect", file }
+    assert.equal("array", array.kind)
+    assert.same({ 8, 16 }, array.shape)
+    assert.contains("[8,16]", helpers.done({ "inspect", file }).out)
+  end)
+
+  it("inspect tells of a file no state of training", function()
+    local text = helpers.done({ "inspect", out .. "/best.safetensors" }).out
+    assert.is_nil(text:find("trained", 1, true))
+    assert.contains("parameters and statistics", text)
+  end)
+
+  it("the hint of a wrong layer names the file as it was named", function()
+    local saved = out .. "/best.safetensors"
+    helpers.refused({ "embed", saved, folder, "--at", "layr1", "--out", "e.npy" }, 1, "graft inspect " .. saved .. " --layers")
   end)
 end)

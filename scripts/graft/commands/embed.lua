@@ -22,7 +22,11 @@ function command.main(args)
    if #rest < 2 or not out then
       options.usage("graft embed needs a model, photos and a file: graft embed MODEL IMAGES --at LAYER --out FILE.npy")
    end
-   local net = network.load(rest[1])
+   if not out:lower():find("%.npy$") then
+      options.usage(("graft embed: --out is a .npy file, the format of NumPy; got %q: --out %s.npy?"):format(out,
+         (out:gsub("%.%w+$", ""))))
+   end
+   local net = network.load(network.of_run(rest[1]))
    local files = predict.images(rest, 2)
    local features, info = require("graft.embed").embed(net, files, given)
    features:save(out)

@@ -63,7 +63,7 @@ function command.main(args)
    if #rest ~= 2 then
       options.usage("graft eval needs a model and data: graft eval MODEL DATA [--set train|val|test|all]")
    end
-   local net = network.load(rest[1])
+   local net = network.load(network.of_run(rest[1]))
    local whole = given.set == "all"
    local d = require("graft.fit").match_classes(net, command.open_data(rest[2], whole and { val = 0 } or nil), "graft eval")
    if whole and (#d.val > 0 or #d.test > 0) then

@@ -74,7 +74,7 @@ function command.main(args)
       core.error("file", to .. " exists already; --force replaces it")
    end
    local network = require "graft.network"
-   local handle = network.handle(network.load(from, { arch = given.arch }), "graft export")
+   local handle = network.handle(network.load(network.of_run(from), { arch = given.arch }), "graft export")
    local written = core.export(handle, to, { aux = given.aux or false })
    local aux = given.aux and 0 or #handle:aux()
    if context.json then

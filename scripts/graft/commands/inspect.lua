@@ -45,8 +45,9 @@ local function inspect_weights(path, given)
    local tensors, metadata = weights:tensors(), weights:metadata()
    local document = { kind = "weights", format = weights:format(), tensors = core.array(tensors),
       parameters = total(tensors), sha256 = weights:sha256() }
-   local lines = { ("%s: %s, %s, %s numbers, sha256 %s"):format(core.printable(path), weights:format(),
-      format.plural(#tensors, "tensor"), format.count(document.parameters), document.sha256:sub(1, 12) .. "..") }
+   local lines = { ("%s: %s, %s (%s numbers, parameters and statistics), sha256 %s"):format(core.printable(path),
+      weights:format(), format.plural(#tensors, "tensor"), format.count(document.parameters),
+      document.sha256:sub(1, 12) .. "..") }
    local spec = require("graft.models").recognise(tensors)
    if metadata["graft.network"] or spec then
       context.quiet = true
@@ -369,6 +370,18 @@ local function looks_like_photo(path)
    return ok or not failure.message:find("is no photo", 1, true)
 end
 
+local function inspect_array(path)
+   local array = core.tensor.tensor.load(path)
+   local count = 1
+   for _, n in ipairs(array.shape) do
+      count = count * n
+   end
+   return say({ kind = "array", shape = core.array(array.shape), type = array.dtype, bytes = core.stat(path).size },
+      ("%s: an array of NumPy, %s, %s numbers, %s\nread it with graft.tensor.load(%q)\n%s"):format(core.printable(path),
+         format.shape(array.shape), format.count(count), format.bytes(core.stat(path).size), core.printable(path),
+         tostring(array)))
+end
+
 function command.main(args)
    local given, rest = options.read(args, command.options, "graft inspect")
    if #rest ~= 1 then
@@ -396,13 +409,15 @@ function command.main(args)
       return inspect_pack(path)
    elseif path:match("%.onnx$") or require("graft.onnx").is(path) then
       return inspect_onnx(path)
+   elseif path:lower():match("%.npy$") then
+      return inspect_array(path)
    elseif looks_like_weights(path) then
       return inspect_weights(path, given)
    elseif looks_like_photo(path) then
       return inspect_image(path)
    end
-   core.error("file", path .. ": is nothing that Graft reads: weights (.safetensors, .pth), photos (JPEG, PNG), a recipe, "
-      .. "a lock, a pack, a run folder or a folder of photos")
+   core.error("file", path .. ": is nothing that Graft reads: weights (.safetensors, .pth), photos (JPEG, PNG), arrays (.npy), a "
+      .. "recipe, a lock, a pack, a run folder or a folder of photos")
 end
 
 return command

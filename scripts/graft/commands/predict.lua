@@ -14,18 +14,18 @@ command.options = {
    arch = { type = "string", help = "the architecture, where it is not recognised" },
 }
 
--- Adds the photos of a folder; hidden ones are left out.
-local function add_photos(files, folder)
-   local before = #files
+local DEEPEST = 8 -- folders in folders: a link may lead back
+
+-- Adds the photos of a folder and of those in it, such as class folders; hidden ones are left out.
+local function add_photos(files, folder, depth)
    for _, name in ipairs(core.list(folder)) do
       local path = folder:gsub("/+$", "") .. "/" .. name
       local stat = name:sub(1, 1) ~= "." and core.stat(path)
       if stat and stat.kind == "file" and (name:lower():match("%.jpe?g$") or name:lower():match("%.png$")) then
          files[#files + 1] = path
+      elseif stat and stat.kind == "folder" and depth < DEEPEST then
+         add_photos(files, path, depth + 1)
       end
-   end
-   if #files == before then
-      core.error("data", folder .. ": there is no photo (.jpg, .png) in it; folders inside are not looked into")
    end
 end
 
@@ -35,7 +35,11 @@ function command.images(args, first)
    for i = first, #args do
       local stat = core.stat(args[i])
       if stat and stat.kind == "folder" then
-         add_photos(files, args[i])
+         local before = #files
+         add_photos(files, args[i], 1)
+         if #files == before then
+            core.error("data", args[i] .. ": there is no photo (.jpg, .png) in it")
+         end
       else
          files[#files + 1] = args[i]
       end
@@ -61,7 +65,7 @@ function command.main(args)
    if #rest < 2 then
       options.usage("graft predict needs a model and at least one photo: graft predict MODEL IMAGE...")
    end
-   local net = network.load(rest[1], { arch = given.arch })
+   local net = network.load(network.of_run(rest[1]), { arch = given.arch })
    local files = command.images(rest, 2)
    local rows, documents, failed = {}, {}, false
    for _, file in ipairs(files) do

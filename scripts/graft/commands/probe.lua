@@ -64,7 +64,7 @@ function command.main(args)
       options.usage("graft probe needs a network and photos: graft probe MODEL DATA")
    end
    check(given)
-   local net = network.load(rest[1], { arch = given.arch })
+   local net = network.load(network.of_run(rest[1]), { arch = given.arch })
    local d = require("graft.commands.eval").open_data(rest[2])
    local probe = probes.probe(net, d, { at = given.at and split(given.at), folds = given.folds,
       fractions = given.fractions and fractions_of(given.fractions), pool = given.pool })
