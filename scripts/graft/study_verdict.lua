@@ -7,12 +7,13 @@
 local verdict = {}
 
 verdict.MARGIN = 0.01 -- one point: less is nothing that anybody would notice
+verdict.STEPS = 2 -- rises like the last one, from one budget to the next, after which an arm must still be behind
 verdict.SOONER = 0.5 -- of the epochs of the other arm: in so many the first one gets as far
 
 verdict.rule = "At the largest budget the arms are compared seed by seed; a difference counts when it is above one point and "
-   .. "above its standard error. The arm that is behind must have stopped rising, else the verdict is not_converged. Ahead at "
-   .. "the end: pretrained_better. Equal at the end, but ahead at a smaller budget or as far in half the epochs: only_faster. "
-   .. "Else: equal."
+   .. "above its standard error. Where two more rises like its last one would bring the arm behind level, the verdict is "
+   .. "not_converged. Ahead at the end: pretrained_better. Equal at the end, but ahead at a smaller budget or as far in half "
+   .. "the epochs: only_faster. Else: equal."
 
 local function mean(list)
    local sum = 0
@@ -111,7 +112,7 @@ function verdict.judge(a, b, names)
       seeds == 1 and "seed" or "seeds", 100 * counts)
    local behind = difference >= 0 and b or a
    local still, gain = rising(behind)
-   if still and math.abs(difference) > counts then
+   if still and math.abs(difference) > counts and verdict.STEPS * gain > math.abs(difference) - counts then
       return "not_converged", ("%s; %s is behind but still rising (%s lately)"):format(told, names[difference >= 0 and 2 or 1],
          points(gain))
    elseif difference > counts then

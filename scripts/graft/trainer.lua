@@ -249,7 +249,7 @@ function trainer.row_text(row, epochs, better)
    local heads = {}
    for key, value in next, row do -- auxiliary classifiers
       local layer = type(key) == "string" and key:match "^val_accuracy:(.*)$"
-      heads[#heads + 1] = layer and ("%s %.3f"):format(layer, value)
+      heads[#heads + 1] = layer and ("%s %.3f"):format(layer, value) or nil
    end
    table.sort(heads)
    table.move(heads, 1, math.min(#heads, HEADS), #words + 1, words)
