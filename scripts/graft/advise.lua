@@ -161,7 +161,7 @@ local function teacher_of(facts)
    return facts.taught == 1000 and "ImageNet" or "the pretraining"
 end
 
-local function depth_words(facts)
+local function depth_words(facts, similarity)
    local teacher = teacher_of(facts)
    if facts.best == facts.last then
       if not facts.before then
@@ -174,8 +174,9 @@ local function depth_words(facts)
       return ("the last two depths, %s and %s, are equal as far as these photos can tell"):format(facts.before.layer,
          facts.last.layer)
    elseif facts.behind_luck <= LUCK then
-      return ("the best depth is %s; from there to the last one accuracy falls by %s, photo by photo more than luck: what "
-         .. "%s taught last is about other things than your photos"):format(facts.best.layer, points(facts.behind), teacher)
+      return ("the best depth is %s; from there to the last one accuracy falls by %s, photo by photo more than luck: %s"):format(
+         facts.best.layer, points(facts.behind), similarity == "similar" and "the end serves the old classes alone"
+         or ("what %s taught last is about other things than your photos"):format(teacher))
    end
    return ("the best depth is %s; the last one is behind it by %s, which may be luck"):format(facts.best.layer,
       points(facts.behind))
@@ -207,7 +208,7 @@ local function why_of(facts, data, similarity, action, note)
       add(note)
       return parts
    end
-   add(depth_words(facts))
+   add(depth_words(facts, similarity))
    local lower = facts.place[facts.enough.layer] < facts.place[facts.best.layer]
    if lower and facts.enough ~= facts.before then
       add(("the depth %s already does as well, as far as these photos can tell"):format(facts.enough.layer))
