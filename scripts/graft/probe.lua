@@ -163,6 +163,21 @@ end
 
 -- ---- the classes of the pretraining ----
 
+-- The class with the most votes outside of a fold, the first of equals; nil where there are none.
+local function commonest(votes, but, classes)
+   local best, most = nil, 0
+   for class = 1, classes do
+      local count = 0
+      for number, of_fold in pairs(votes) do
+         count = count + (number ~= but and of_fold[class] or 0)
+      end
+      if count > most then
+         best, most = class, count
+      end
+   end
+   return best
+end
+
 -- Whether what the network was taught first has to do with these classes: the class that its own head names most sure, as
 -- a clue to the photo's class, learnt on the other folds. Nil when the network has no head of its own any more.
 local function pretraining_of(net, handle, answers, photos, classes, fold)
@@ -175,29 +190,26 @@ local function pretraining_of(net, handle, answers, photos, classes, fold)
    if not source or #own < 2 or table.concat(own, "\n") == table.concat(classes, "\n") then
       return nil
    end
-   local said, right, seen = answers:argmax(2), 0, {}
-   for i, label in ipairs(photos.labels) do
-      local votes, all, best = {}, {}, nil
-      for j, other in ipairs(photos.labels) do
-         if fold[j] ~= fold[i] then
-            all[other] = (all[other] or 0) + 1
-            if said[j] == said[i] then
-               votes[other] = (votes[other] or 0) + 1
-            end
-         end
-      end
-      local counted = next(votes) and votes or all
-      for k = 1, #classes do
-         if counted[k] and (not best or counted[k] > counted[best]) then
-            best = k
-         end
-      end
-      right = right + (best == label and 1 or 0)
-      seen[said[i]] = true
+   -- votes[old class][fold][class]: how many photos; an old class that no photo of the other folds has says nothing, and the
+   -- commonest class is said
+   local said, right, spread, votes, all = answers:argmax(2), 0, 0, {}, {}
+   local function add(to, i)
+      local of_fold = to[fold[i]] or {}
+      to[fold[i]] = of_fold
+      of_fold[photos.labels[i]] = (of_fold[photos.labels[i]] or 0) + 1
    end
-   local spread = 0
-   for _ in pairs(seen) do
-      spread = spread + 1
+   for i = 1, #photos.labels do
+      if not votes[said[i]] then
+         votes[said[i]], spread = {}, spread + 1
+      end
+      add(votes[said[i]], i)
+      add(all, i)
+   end
+   local told = {} -- by old class and fold: what is said of such a photo
+   for i, label in ipairs(photos.labels) do
+      local key = said[i] * (#photos.labels + 1) + fold[i]
+      told[key] = told[key] or commonest(votes[said[i]], fold[i], #classes) or commonest(all, fold[i], #classes)
+      right = right + (told[key] == label and 1 or 0)
    end
    return strict.table({ classes = #own, agreement = right / #photos.labels, spread = spread }, "p.pretraining")
 end
