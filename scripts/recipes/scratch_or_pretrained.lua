@@ -40,7 +40,9 @@ end
 
 local choices = { size = opt.size > 0 and opt.size or nil, classes = opt.classes ~= "" and list_of(opt.classes, tostring) or nil }
 local is_idx, d = pcall(graft.data.idx, opt.data, choices)
-if not is_idx then
+if not is_idx and (d.kind == "name" or d.kind == "option") then -- it is one, and --classes or --size is wrong
+   error(d, 0)
+elseif not is_idx then
    d = graft.data.folder(opt.data, choices)
 end
 if opt.per_class > 0 then
