@@ -8,7 +8,7 @@ local format = require "graft.format"
 local probe = require "graft.probe"
 local recipe = require "graft.advised_recipe"
 
-local advise = {}
+local advise = { signature = recipe.signature }
 
 -- ---- what decides ----
 

@@ -4,7 +4,7 @@ local core = require "graft.core"
 local data = require "graft.data"
 local network = require "graft.network"
 
-local advised = {}
+local advised = { signature = "Written by graft probe" } -- stands in each recipe
 
 local words = {
    head = "freeze the body, train the head, 60 epochs (they are short: the body runs once).",
@@ -30,7 +30,7 @@ end
 local head = [[
 -- %s
 --
--- Written by graft probe for %d classes. Why:
+-- @ for %d classes. Why:
 %s
 
 local graft = require "graft"
@@ -47,6 +47,8 @@ local opt = graft.options {
 local d = graft.data.folder(opt.data)
 local batch_size = math.min(opt.batch_size, #d.train)
 ]]
+
+head = head:gsub("@", advised.signature)
 
 local bodies = {
    head = [[

@@ -115,6 +115,12 @@ describe("graft.probe", function()
     helpers.refused({ "probe", weights, photos, "--plot", "a.png" }, 2, ".svg or .html")
     helpers.refused({ "probe", weights, photos, "--fractions", "a" }, 2, "--fractions")
     helpers.refused({ "probe", weights, photos, "--write", "a.txt" }, 2, ".lua")
+    local own = helpers.recipe "-- mine"
+    helpers.refused({ "probe", weights, photos, "--write", own }, 1, "exists already, and graft probe did not write it")
+    assert.equal("-- mine", helpers.read(own))
+    for _ = 1, 2 do -- its own is written again
+      helpers.done { "probe", weights, photos, "--quiet", "--folds", "2", "--write", helpers.path "again.lua" }
+    end
   end)
 
   it("ends a planning, since its numbers are measured", function()

@@ -11,6 +11,8 @@ local advise = require "graft.advise"
 
 local command = {}
 
+local MOST = 1 << 20 -- bytes of a recipe that is looked at
+
 command.options = {
    at = { type = "string", value = "LAYERS", help = "layers or stages, with commas between (default: the stages)" },
    folds = { type = "integer", min = 2, default = 5, help = "parts that are held out in turn" },
@@ -50,11 +52,22 @@ local function draw(probe, file)
    end
 end
 
+-- A recipe of somebody's own is not written over; one that this command wrote is.
+local function check_recipe(path)
+   local stat = core.stat(path)
+   if stat and stat.size > 0 and (stat.kind ~= "file" or not core.read(path, MOST):find(advise.signature, 1, true)) then
+      core.error("file", path .. " exists already, and graft probe did not write it; choose another name for --write")
+   end
+end
+
 local function check(given)
    if given.plot and not given.plot:lower():match "%.svg$" and not given.plot:lower():match "%.html?$" then
       options.usage(("--plot: expected a file that ends in .svg or .html, got %q"):format(given.plot))
    elseif given.write and not given.write:lower():match "%.lua$" then
       options.usage(("--write: expected a file that ends in .lua, got %q"):format(given.write))
+   end
+   if given.write then
+      check_recipe(given.write)
    end
 end
 
