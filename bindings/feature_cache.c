@@ -320,13 +320,40 @@ static int on_output(void *payload, const struct gr_output_batch *batch) {
     return graft_callback(L, 3, 0) == LUA_OK ? GR_OK : graft_keep_error(L);
 }
 
+void graft_pass(lua_State *L, const char *who, struct gr_outputs_options *options, graft_pass_body *run,
+                void *payload) {
+    struct graft_network *network = graft_check_network(L, 1, who);
+    const struct gr_set *set = graft_check_set(L, 2, who)->set;
+    struct graft_dataset *dataset = graft_dataset_of(L, 2);
+    int size = (int)graft_field_integer(L, 4, who, "size", set->data->size, 0, 1 << 14), status = GR_OK;
+    options->input = network->net->input;
+    options->precision = graft_field_precision(L, 4, who);
+    if (size > 0)
+        options->input.h = options->input.w = size;
+    dataset->loaders++;
+    graft_lock(network);
+    struct gr_features *features =
+        graft_remembered(L, network->net, set, options->input, options->precision, &status);
+    options->features = features;
+    if (!status)
+        status = run(payload, network->net, set, options);
+    gr_features_free(features);
+    dataset->loaders--;
+    graft_check_in(L, graft_unlock(network, status), who);
+}
+
+static int run_outputs(void *layer, struct gr_network *net, const struct gr_set *set,
+                       const struct gr_outputs_options *options) {
+    struct gr_layer *layers[] = {layer};
+    return gr_outputs(net, set, layers, 1, options);
+}
+
 /* core.outputs(net, set, layer, {size=, prefix=}, function(T, files, classes)) */
 static int core_outputs(lua_State *L) {
     static const char who[] = "core.outputs";
     static const char *const known[] = {"size", "prefix", NULL};
     struct graft_network *network = graft_check_network(L, 1, who);
-    const struct gr_set *set = graft_check_set(L, 2, who)->set;
-    struct graft_dataset *dataset = graft_dataset_of(L, 2);
+    graft_check_set(L, 2, who);
     const char *name = graft_string(L, 3, who, "the layer");
     graft_no_finalizer(L, who);
     lua_settop(L, 5);
@@ -335,24 +362,9 @@ static int core_outputs(lua_State *L) {
         return graft_bad_argument(L, who, 5, "what gets the batches", "a function");
     struct gr_layer *layer = gr_network_end(network->net, name);
     graft_check_in(L, layer ? GR_OK : gr_error()->code, who);
-    int size = (int)graft_field_integer(L, 4, who, "size", set->data->size, 0, 1 << 14);
     struct telling telling = {.L = L, .set = 2, .function = 5};
-    struct gr_outputs_options options = {
-        .input = network->net->input, .each = on_output, .payload = &telling};
-    options.precision = graft_field_precision(L, 4, who);
-    if (size > 0)
-        options.input.h = options.input.w = size;
-    int status = GR_OK;
-    dataset->loaders++;
-    graft_lock(network);
-    struct gr_features *features =
-        graft_remembered(L, network->net, set, options.input, options.precision, &status);
-    options.features = features;
-    if (!status)
-        status = gr_outputs(network->net, set, &layer, 1, &options);
-    gr_features_free(features);
-    dataset->loaders--;
-    graft_check_in(L, graft_unlock(network, status), who);
+    struct gr_outputs_options options = {.each = on_output, .payload = &telling};
+    graft_pass(L, who, &options, run_outputs, layer);
     return 0;
 }
 

@@ -5,7 +5,7 @@
 #include <lua.h>
 #include <lauxlib.h>
 
-#include "train/features.h"
+#include "train/outputs.h"
 
 /* The features at `index`, or NULL for nil and none; raises for anything else, and for closed ones. */
 const struct gr_features *graft_features(lua_State *L, int index, const char *who);
@@ -24,6 +24,14 @@ struct graft_progress {
     int function; /* stack index, or 0: nobody asks */
 };
 int graft_on_progress(void *progress, int64_t done, int64_t total);
+
+/* A pass over the photos of the set at 2 with the network at 1: from remembered features where there are
+ * some, with `size` and `prefix` of the table at 4, which are entered into the options for `run`. Raises what
+ * fails. */
+typedef int graft_pass_body(void *payload, struct gr_network *net, const struct gr_set *set,
+                            const struct gr_outputs_options *options);
+void graft_pass(lua_State *L, const char *who, struct gr_outputs_options *options, graft_pass_body *run,
+                void *payload);
 
 void graft_open_features(lua_State *L);
 void graft_open_probes(lua_State *L); /* bindings/probes.c */

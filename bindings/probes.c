@@ -97,21 +97,23 @@ static struct gr_collect *check_layers(lua_State *L, int index, const struct gr_
     return collect;
 }
 
+static int run_collect(void *collect, struct gr_network *net, const struct gr_set *set,
+                       const struct gr_outputs_options *options) {
+    return gr_collect_run(collect, net, set, options);
+}
+
 /* core.pooled(net, set, layers, {...}) -> list of T, photos; see core.h */
 static int core_pooled(lua_State *L) {
     static const char who[] = "core.pooled";
     static const char *const known[] = {"pool", "grid", "size", "prefix", "progress", NULL};
-    struct graft_network *network = graft_check_network(L, 1, who);
-    const struct gr_set *set = graft_check_set(L, 2, who)->set;
-    struct graft_dataset *dataset = graft_dataset_of(L, 2);
+    const struct graft_network *network = graft_check_network(L, 1, who);
+    const struct gr_dataset *data = graft_check_set(L, 2, who)->set->data;
     graft_no_finalizer(L, who);
     lua_settop(L, 4);
     graft_known(L, 4, who, known);
-    struct gr_outputs_options options = {.input = network->net->input,
-                                         .precision = graft_field_precision(L, 4, who)};
+    struct gr_outputs_options options = {0};
     struct gr_pooled_as as = check_pooling(L, 4, who);
     struct graft_progress told = {L, 0};
-    int size = (int)graft_field_integer(L, 4, who, "size", set->data->size, 0, 1 << 14);
     if (graft_field(L, 4, "progress"))
         told.function = lua_gettop(L);
     struct gr_collect *collect = check_layers(L, 3, network->net, who);
@@ -119,21 +121,9 @@ static int core_pooled(lua_State *L) {
     collect->as = as;
     collect->progress = graft_on_progress;
     collect->payload = &told;
-    if (size > 0)
-        options.input.h = options.input.w = size;
-    int status = GR_OK;
-    dataset->loaders++;
-    graft_lock(network);
-    struct gr_features *features =
-        graft_remembered(L, network->net, set, options.input, options.precision, &status);
-    options.features = features;
-    if (!status)
-        status = gr_collect_run(collect, network->net, set, &options);
-    gr_features_free(features);
-    dataset->loaders--;
-    graft_check_in(L, graft_unlock(network, status), who);
+    graft_pass(L, who, &options, run_collect, collect);
     push_rows(L, collect);
-    push_photos(L, collect, set->data);
+    push_photos(L, collect, data);
     graft_drop(lua_touserdata(L, held));
     return 2;
 }

@@ -1,8 +1,7 @@
 /* Average over all pixels of a channel. */
 #include "base/status.h"
 #include "kernels/pool.h"
-#include "layers/parts.h"
-#include "net/operators.h"
+#include "layers/pooling.h"
 
 struct global_avg_pool_options {
     bool keep;
@@ -36,13 +35,7 @@ static int global_avg_pool_backward(const struct gr_pass *pass) {
 
 static int global_avg_pool_operators(const struct gr_layer *layer, struct gr_operators *to) {
     const struct global_avg_pool_options *o = layer->options;
-    gr_operator(to, "GlobalAveragePool", o->keep ? NULL : "pooled");
-    gr_operator_input(to, 0);
-    if (o->keep)
-        return GR_OK;
-    gr_operator(to, "Flatten", NULL);
-    gr_operator_value(to, "pooled");
-    gr_operator_int(to, "axis", 1);
+    gr_global_pool_operators("GlobalAveragePool", o->keep, to);
     return GR_OK;
 }
 

@@ -1,8 +1,7 @@
 /* Maximum over all pixels of a channel. */
 #include "base/status.h"
 #include "kernels/pool.h"
-#include "layers/parts.h"
-#include "net/operators.h"
+#include "layers/pooling.h"
 
 struct global_max_pool_options {
     bool keep;
@@ -45,13 +44,7 @@ static int global_max_pool_backward(const struct gr_pass *pass) {
 
 static int global_max_pool_operators(const struct gr_layer *layer, struct gr_operators *to) {
     const struct global_max_pool_options *o = layer->options;
-    gr_operator(to, "GlobalMaxPool", o->keep ? NULL : "pooled");
-    gr_operator_input(to, 0);
-    if (o->keep)
-        return GR_OK;
-    gr_operator(to, "Flatten", NULL);
-    gr_operator_value(to, "pooled");
-    gr_operator_int(to, "axis", 1);
+    gr_global_pool_operators("GlobalMaxPool", o->keep, to);
     return GR_OK;
 }
 

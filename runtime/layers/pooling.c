@@ -91,3 +91,13 @@ int gr_pooling_operators(const struct gr_layer *layer, const char *type, bool av
     gr_operator_pair(to, "strides", stride);
     return GR_OK;
 }
+
+void gr_global_pool_operators(const char *type, bool keep, struct gr_operators *to) {
+    gr_operator(to, type, keep ? NULL : "pooled");
+    gr_operator_input(to, 0);
+    if (keep)
+        return;
+    gr_operator(to, "Flatten", NULL);
+    gr_operator_value(to, "pooled");
+    gr_operator_int(to, "axis", 1);
+}

@@ -1,4 +1,4 @@
-/* What max_pool and avg_pool share: their window and its shape rule. */
+/* What max_pool and avg_pool share: their window and its shape rule; and what the global pools share. */
 #ifndef GRAFT_LAYERS_POOLING_H
 #define GRAFT_LAYERS_POOLING_H
 
@@ -34,5 +34,8 @@ struct gr_pooling gr_pooling_of(const struct gr_layer *layer, const struct gr_ge
  * becomes padding: what ONNX calls ceil_mode is not counted alike everywhere. */
 int gr_pooling_operators(const struct gr_layer *layer, const char *type, bool average,
                          struct gr_operators *to);
+
+/* The `operators` function of the global pools: one that ONNX keeps as [C,1,1], and is flat unless `keep`. */
+void gr_global_pool_operators(const char *type, bool keep, struct gr_operators *to);
 
 #endif
