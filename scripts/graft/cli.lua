@@ -60,10 +60,36 @@ function cli.plain(failure)
    return message
 end
 
+-- Where the model of the recipe's last finished fit lies, for somebody whose recipe failed after it; nil without one.
+local function kept_model()
+   local number, last = #context.runs, context.runs[#context.runs]
+   if context.mode ~= "run" or not context.out or not last then
+      return nil
+   end
+   for _, folder in ipairs { ("%s/fit-%d"):format(context.out, number), context.out } do
+      for _, name in ipairs { "best", "last" } do
+         local path = ("%s/%s.safetensors"):format(folder, name)
+         if core.stat(path) then
+            return path, number
+         end
+      end
+   end
+end
+
+-- What is left of a run that ended too soon, below the message; "" where there is nothing.
+local function left_behind(interrupted)
+   local path, number = kept_model()
+   local kept = path and ("\nfit %d had finished, and is kept: %s"):format(number, path) or ""
+   if interrupted and context.mode == "run" and context.out and not context.told_resume then
+      return ("; the same command with --out %s --resume goes on"):format(context.out) .. kept
+   end
+   return kept
+end
+
 -- The exit status that an error stands for; says on stderr what it has to say.
 local function status_of(failure)
    if type(failure) ~= "table" then
-      cli.complain(failure)
+      cli.complain(tostring(failure) .. left_behind(false))
       return 1
    elseif rawget(failure, "text") and rawget(failure, "exit") then
       print(failure.text)
@@ -71,7 +97,7 @@ local function status_of(failure)
    end
    if core.is_error(failure) and failure.kind == "interrupt" then
       if core.signal() ~= SIGXCPU then -- a limit of the sandbox, which the program outside it tells
-         cli.complain("interrupted")
+         cli.complain("interrupted" .. left_behind(true))
       end
       return 128 + (core.signal() or 2)
    end
@@ -83,7 +109,8 @@ local function status_of(failure)
    end
    local usage_error = rawget(failure, "usage")
    local typed = core.is_error(failure) and context.command and not context.options.what
-   cli.complain(usage_error and failure.message or typed and cli.plain(failure) or failure)
+   cli.complain(tostring(usage_error and failure.message or typed and cli.plain(failure) or failure)
+      .. (usage_error and "" or left_behind(false)))
    if usage_error then
       local who = context.options.what and context.options.who
       io.stderr:write("       see: graft ", who and ("%s %s --help"):format(context.command, who)

@@ -18,6 +18,7 @@ local context = {
    runs = {}, -- what fits gave, in order: {run=, document = JSON, digest=, seconds=, peak_memory=}; a recipe can change `run`
    features = nil, -- under graft plan: what fits would leave remembered: {key=, bytes=}
    modes = {}, -- of each fit, for the lock: {fit=, exact=, stash=, prefix=, name=, epochs=, digest=}
+   told_resume = nil, -- an interrupted fit has said how to go on
    trial = nil, -- of a study, while one runs: {photos = what its last fit trained on}
    locked = nil, -- the lock that --locked named
    listed = setmetatable({}, { __mode = "k" }), -- data set -> run folder that has the digests of its photos

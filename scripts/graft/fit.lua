@@ -608,6 +608,7 @@ function fit.fit(net, d, options)
    run_folder.made(folder, job.options.name, state.epoch, result.digest, not interrupted)
    if interrupted and not at_prompt() then
       progress.line(tostring(result))
+      context.told_resume = true
       error(interrupted, 0)
    elseif interrupted then
       core.clear_interrupt()

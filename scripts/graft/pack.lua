@@ -380,7 +380,7 @@ function pack.write(folder, out, with_weights)
    local recipe, lock_text = read_part(folder, "recipe.lua", true), read_part(folder, "recipe.lock", true)
    local lock = parse_lock(folder, lock_text, recipe)
    if lock.finished == false then
-      core.error("file", folder .. ": this run is not finished; --resume goes on with it")
+      core.error("file", folder .. ": this run is not finished; --resume goes on with it, while its recipe is the same")
    end
    check_recipe(recipe, folder .. "/recipe.lua")
    local known = known_paths(lock)

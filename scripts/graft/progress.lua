@@ -23,6 +23,21 @@ function progress.clear()
    end
 end
 
+local CELLS, FEW = 24, 8 -- of a bar, and of one that has to make room
+
+-- "LABEL  [###---]  TEXT  LEFT" in at most `columns`: the bar gives way first, then the end of the text; the time left, which is
+-- what people look for, goes last.
+function progress.text(label, part, text, left, columns)
+   local over = #label + 2 + 2 + CELLS + 2 + #text + 2 + #left - columns
+   local cells = math.max(FEW, math.min(CELLS, CELLS - over))
+   over = over - (CELLS - cells)
+   if over > 0 then
+      text = text:sub(1, math.max(0, #text - over))
+   end
+   local filled = math.floor(cells * part)
+   return ("%s  [%s%s]  %s  %s"):format(label, ("#"):rep(filled), ("-"):rep(cells - filled), text, left):sub(1, columns)
+end
+
 local Bar = {}
 Bar.__index = Bar
 
@@ -41,14 +56,10 @@ function Bar:draw(text)
    end
    self.drawn = now
    local part = self.total > 0 and self.done / self.total or 1
-   local cells = math.floor(24 * part)
    local fresh, spent = self.done - self.before, now - self.start
    local left = fresh > 0 and spent > 0.5
       and ("%s left"):format(format.seconds(spent / fresh * (self.total - self.done))) or ""
-   local line = ("%s  [%s%s]  %s  %s"):format(self.label, ("#"):rep(cells), ("-"):rep(24 - cells), text or "", left)
-   if #line > self.columns - 3 then -- Ctrl-C puts ^C behind it, which must not begin another line
-      line = line:sub(1, self.columns - 3)
-   end
+   local line = progress.text(self.label, part, text or "", left, self.columns - 3) -- Ctrl-C puts ^C behind it
    io.stderr:write("\r", line, "\27[K")
    drawn = true
 end

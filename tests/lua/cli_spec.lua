@@ -622,3 +622,34 @@ describe("where a run folder or a folder of class folders is given", function()
     helpers.refused({ "embed", saved, folder, "--at", "layr1", "--out", "e.npy" }, 1, "graft inspect " .. saved .. " --layers")
   end)
 end)
+
+describe("progress", function()
+  local progress = require "graft.progress"
+  it("keeps the time left where the line is short of room: the bar gives way, then the text", function()
+    local long = "loss 0.218  val 0.950  lr 0.0100  1234 photos/s"
+    assert.equal("epoch 1/2  [############------------]  loss 0.2  3 s left",
+      progress.text("epoch 1/2", 0.5, "loss 0.2", "3 s left", 77))
+    local line = progress.text("head  epoch 14/20", 0.5, long, "1 min 20 s left", 97)
+    assert.matches("^head  epoch 14/20  %[#+%-+%]  loss .* 1234 photos/s  1 min 20 s left$", line)
+    line = progress.text("head  epoch 14/20", 0.5, long, "1 min 20 s left", 77)
+    assert.equal(77, #line)
+    assert.matches("^head  epoch 14/20  %[####%-%-%-%-%]  loss 0.218  val 0.950 .*  1 min 20 s left$", line)
+    assert.equal(20, #progress.text("head  epoch 14/20", 0.5, long, "1 min 20 s left", 20))
+  end)
+end)
+
+describe("a recipe that fails after a training", function()
+  it("says where the model of that lies", function()
+    local photos = helpers.photos("after", { "mugs", "bowls" }, 6)
+    local out = helpers.fresh "run"
+    local result = helpers.refused({ "run", helpers.recipe(([[
+      local graft = require "graft"
+      local d = graft.data.folder(%q, { val = 0.25 })
+      local net = graft.load(%q):replace_head(d):freeze("body")
+      graft.fit(net, d, { epochs = 1 })
+      net:unfreeze("layr4")
+    ]]):format(photos, helpers.weights())), "--out", out, "--quiet" }, 1, { 'no layer "layr4"',
+      "fit 1 had finished, and is kept: " .. out .. "/best.safetensors" })
+    assert.equal("", result.out)
+  end)
+end)

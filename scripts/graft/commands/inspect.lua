@@ -135,7 +135,7 @@ local function inspect_lock(path)
    local was = lock.read(path)
    local rows, folder = lock_rows(was), path:match("^(.*)/[^/]*$") or "."
    rows[#rows + 1] = { "next", was.finished and ("graft verify %s replays it and compares"):format(folder)
-      or ("the same command with --out %s --resume goes on"):format(folder) }
+      or ("the same command with --out %s --resume goes on, while the recipe is the same"):format(folder) }
    was.sums = nil
    return say({ kind = "lock", lock = was }, ("%s: the lock of a run that has %sended\n%s"):format(path,
       was.finished and "" or "not ", format.columns(rows, "ll", "  ")))
@@ -169,7 +169,7 @@ local function inspect_run(path)
    local rows = ok and lock_rows(was) or { { "lock", core.printable(was.message) } }
    rows[#rows + 1] = { "files", core.printable(table.concat(files, ", ")) }
    rows[#rows + 1] = { "next", finished and ("graft verify %s replays it and compares"):format(path)
-      or ("the same command with --out %s --resume goes on"):format(path) }
+      or ("the same command with --out %s --resume goes on, while the recipe is the same"):format(path) }
    lines[#lines + 1] = format.columns(rows, "ll")
    if ok then
       was.sums = nil
