@@ -640,7 +640,7 @@ end)
 
 describe("a recipe that fails after a training", function()
   it("says where the model of that lies", function()
-    local photos = helpers.photos("after", { "mugs", "bowls" }, 6)
+    local folder = helpers.photos("after", { "mugs", "bowls" }, 6)
     local out = helpers.fresh "run"
     local result = helpers.refused({ "run", helpers.recipe(([[
       local graft = require "graft"
@@ -648,7 +648,7 @@ describe("a recipe that fails after a training", function()
       local net = graft.load(%q):replace_head(d):freeze("body")
       graft.fit(net, d, { epochs = 1 })
       net:unfreeze("layr4")
-    ]]):format(photos, helpers.weights())), "--out", out, "--quiet" }, 1, { 'no layer "layr4"',
+    ]]):format(folder, helpers.weights())), "--out", out, "--quiet" }, 1, { 'no layer "layr4"',
       "fit 1 had finished, and is kept: " .. out .. "/best.safetensors" })
     assert.equal("", result.out)
   end)
