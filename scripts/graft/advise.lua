@@ -19,6 +19,9 @@ local RISING = 0.01
 -- How much of what the best probe knows the classes of the pretraining tell by themselves, as a part of what is above guessing:
 -- from the first on the tasks are alike, up to the second they are not; between them the depth decides.
 local ALIKE, UNLIKE = 0.7, 0.55
+-- Photos for each old class that is named, below which it is no sign that the old classes tell little: there were too few to
+-- learn from what each of them means.
+local THIN = 4
 -- Errors that a linear classifier leaves. Below, there is too little left to gain for anything but a new head.
 local SOLVED = 0.03
 -- Chance of so large a difference between two depths by luck alone, above which it is taken for luck.
@@ -81,7 +84,7 @@ local function facts_of(p)
       facts.slope = (all - facts.fewer) / math.log(1 / fraction, 2)
    end
    if p.pretraining then
-      facts.taught, facts.agreement = p.pretraining.classes, p.pretraining.agreement
+      facts.taught, facts.agreement, facts.spread = p.pretraining.classes, p.pretraining.agreement, p.pretraining.spread
       local known = facts.best.accuracy - facts.guessing
       facts.share = known > 0 and math.max(0, (facts.agreement - facts.guessing) / known) or nil
    end
@@ -97,6 +100,9 @@ local function similarity_of(facts)
       return by_depth, nil
    end
    local by_classes = facts.share >= ALIKE and "similar" or "different"
+   if by_classes == "different" and facts.photos < THIN * facts.spread then
+      return by_depth, nil
+   end
    return by_classes, by_classes == by_depth
 end
 

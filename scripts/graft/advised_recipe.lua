@@ -56,6 +56,12 @@ local bodies = {
 -- A new classifier on the frozen network, which runs once over the photos; the epochs after that take moments.
 local net = graft.load(opt.weights):replace_head(d):freeze("body")
 print(graft.fit(net, d, { epochs = opt.epochs, batch_size = batch_size, optimizer = graft.adamw { lr = opt.lr } }))
+
+-- If that is not enough: the top of the network too, at a tenth of the rate. It takes longer, and on few photos it can be worth
+-- several points.
+--   net:unfreeze { %s, bn = "fixed" }:lr_scale { { "*", 1 / 10 }, { "head", 1 } }
+--   print(graft.fit(net, d, { name = "top", epochs = 12, batch_size = batch_size, clip = 1,
+--      optimizer = graft.sgd { lr = 0.01, momentum = 0.9 }, schedule = graft.one_cycle { warmup = 0.3 } }))
 ]],
    cut = [[
 
@@ -134,7 +140,9 @@ function advised.text(advice)
       table.unpack(numbers[form]))
    local from = advice.from
    local body = bodies[form]
-   if form == "cut" then
+   if form == "head" then
+      body = body:format(quoted(table.move(advice.stages, math.max(1, #advice.stages - 1), #advice.stages, 1, {})))
+   elseif form == "cut" then
       body = body:format(from, from)
    elseif form == "top" then
       body = body:format(from, quoted(from_on(advice.stages, from)))

@@ -200,6 +200,12 @@ describe("graft.advise", function()
     assert.equal("low", a.confidence)
     assert.truthy(a.doubt)
   end)
+  it("does not take old classes for a sign of unlike photos where each was named for a few photos only", function()
+    local p = details { 0.5, 0.6, 0.8, 0.92, agreement = 0.4 }
+    assert.equal("different", advise.decide(p).similarity)
+    p.pretraining.spread = 100
+    assert.equal("similar", advise.decide(p).similarity)
+  end)
   it("leaves what is nearly solved to a head", function()
     assert.equal("head", (decided { 0.7, 0.8, 0.9, 0.985, n = 4000, agreement = 0.95 })[3])
   end)
