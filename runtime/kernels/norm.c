@@ -56,28 +56,32 @@ static void merge(struct sums *s, int c, int64_t rows, const float *pivot, const
 }
 
 /* Every x is read once: deviations are taken from the mean of the rows before, so that what is subtracted
- * again in merge() is never large against the whole sum. Only the first few rows of a block are read twice,
- * since there is no mean before them. */
-static void statistics_block(void *context, int64_t block, int worker) {
-    struct reduction *r = context;
-    struct sums *s = &r->sums[block];
-    struct gr_norm_rows rows = part_of(&r->all, block * r->block_rows, r->block_rows);
-    int64_t step = SUMMED / rows.c, first = step / 4 < rows.rows ? step / 4 : rows.rows;
+ * again in merge() is never large against the whole sum. Only the first few rows are read twice, since there
+ * is no mean before them. */
+static void statistics_of(const struct gr_norm_kernels *kernels, const struct gr_norm_rows *rows,
+                          struct sums *s) {
+    int64_t step = SUMMED / rows->c, first = step / 4 < rows->rows ? step / 4 : rows->rows;
     float sum[TILE] = {0}, pivot[TILE];
-    (void)worker;
-    r->kernels->sum(first, rows.c, rows.ld, rows.x, sum);
-    for (int j = 0; j < rows.c; j++)
+    kernels->sum(first, rows->c, rows->ld, rows->x, sum);
+    for (int j = 0; j < rows->c; j++)
         pivot[j] = sum[j] / (float)first;
     memset(s, 0, sizeof *s);
-    for (int64_t row = 0; row < rows.rows; row += step) {
-        struct gr_norm_rows part = part_of(&rows, row, step);
+    for (int64_t row = 0; row < rows->rows; row += step) {
+        struct gr_norm_rows part = part_of(rows, row, step);
         float squares[TILE] = {0};
         memset(sum, 0, sizeof sum);
-        r->kernels->moments(part.rows, part.c, part.ld, part.x, pivot, sum, squares);
+        kernels->moments(part.rows, part.c, part.ld, part.x, pivot, sum, squares);
         merge(s, part.c, part.rows, pivot, sum, squares);
         for (int j = 0; j < part.c; j++)
             pivot[j] = (float)s->a[j];
     }
+}
+
+static void statistics_block(void *context, int64_t block, int worker) {
+    struct reduction *r = context;
+    struct gr_norm_rows rows = part_of(&r->all, block * r->block_rows, r->block_rows);
+    (void)worker;
+    statistics_of(r->kernels, &rows, &r->sums[block]);
 }
 
 static void tile_statistics(struct reduction *r, float *mean, float *variance) {
@@ -332,6 +336,10 @@ void gr_fixed_norm_backward(int64_t rows, int c, const float *x, const float *me
 
 /* ---- group norm ---- */
 
+/* Channels of one photo that a thread takes at a time, in whole groups. A group may be wider: then it is a
+ * strip by itself, and is read in tiles. */
+enum { STRIP = 128 };
+
 struct group_norm {
     const struct gr_norm_kernels *kernels;
     int n, pixels, c, groups;
@@ -339,56 +347,86 @@ struct group_norm {
     const float *x, *weight, *bias, *gy, *mean, *inverse_std;
     float *y, *mean_out, *inverse_std_out, *gx, *gweight, *gbias;
     bool accumulate;
+    double *sums; /* [n,2,c]: of gy, and of gy * (x - mean) */
 };
 
-/* Mean and sum of squared deviations of `cg` channels that start at x: every channel by itself, then merged.
- */
-static void group_statistics(const struct group_norm *g, const float *x, int cg, double *mean,
+struct strip {
+    int64_t photo, at; /* its first value's place in x */
+    int cg;            /* channels of a group */
+    int group, groups; /* the first group, and how many */
+    int channel, c;    /* the same in channels */
+};
+
+static int strip_groups(const struct group_norm *g) {
+    int groups = STRIP / (g->c / g->groups);
+    return groups > 1 ? groups : 1;
+}
+
+static int64_t strips_of(const struct group_norm *g) {
+    return g->n * gr_pieces(g->groups, strip_groups(g));
+}
+
+static struct strip strip_of(const struct group_norm *g, int64_t chunk) {
+    int most = strip_groups(g);
+    int64_t strips = gr_pieces(g->groups, most);
+    struct strip s = {.photo = chunk / strips, .cg = g->c / g->groups, .group = (int)(chunk % strips) * most};
+    s.groups = g->groups - s.group < most ? g->groups - s.group : most;
+    s.channel = s.group * s.cg;
+    s.c = s.groups * s.cg;
+    s.at = s.photo * g->pixels * g->c + s.channel;
+    return s;
+}
+
+/* The strip's channels first..first+TILE as rows. */
+static struct gr_norm_rows strip_tile(const struct group_norm *g, const struct strip *s, int first) {
+    return (struct gr_norm_rows){.rows = g->pixels,
+                                 .ld = g->c,
+                                 .c = s->c - first < TILE ? s->c - first : TILE,
+                                 .x = g->x + s->at + first,
+                                 .gy = g->gy ? g->gy + s->at + first : NULL};
+}
+
+/* The mean and the sum of squared deviations of each group of the strip: every channel by itself, then merged
+ * (Chan et al. 1983). */
+static void group_statistics(const struct group_norm *g, const struct strip *s, double *mean,
                              double *deviation) {
-    double count = 0;
-    *mean = *deviation = 0;
-    for (int first = 0; first < cg; first += TILE) {
-        int c = cg - first < TILE ? cg - first : TILE;
-        for (int64_t row = 0, step = SUMMED / c; row < g->pixels; row += step) {
-            int64_t size = g->pixels - row < step ? g->pixels - row : step;
-            const float *rows = x + row * g->c + first;
-            float sum[TILE] = {0}, average[TILE], squares[TILE] = {0};
-            g->kernels->sum(size, c, g->c, rows, sum);
-            for (int j = 0; j < c; j++)
-                average[j] = sum[j] / (float)size;
-            memset(sum, 0, sizeof sum); /* what is left is the rounding of `average` */
-            g->kernels->moments(size, c, g->c, rows, average, sum, squares);
-            for (int j = 0; j < c; j++) {
-                double total = count + (double)size, delta = average[j] - *mean;
-                *mean += delta * (double)size / total;
-                *deviation += squares[j] + delta * delta * count * (double)size / total;
-                count = total;
-            }
+    for (int first = 0; first < s->c; first += TILE) {
+        struct gr_norm_rows tile = strip_tile(g, s, first);
+        struct sums channels;
+        statistics_of(g->kernels, &tile, &channels);
+        for (int j = 0; j < tile.c; j++) {
+            int group = (first + j) / s->cg, before = (first + j) % s->cg;
+            double delta = channels.a[j] - mean[group], share = 1.0 / (before + 1);
+            mean[group] += delta * share;
+            deviation[group] += channels.b[j] + delta * delta * g->pixels * before * share;
         }
     }
 }
 
 static void group_forward_chunk(void *context, int64_t chunk, int worker) {
     const struct group_norm *g = context;
-    int64_t photo = chunk / g->groups;
-    int cg = g->c / g->groups, channel = (int)(chunk % g->groups) * cg;
-    int64_t at = photo * g->pixels * g->c + channel;
-    double mean, deviation;
+    struct strip s = strip_of(g, chunk);
+    double mean[STRIP] = {0}, deviation[STRIP] = {0};
+    float *means = g->mean_out + s.photo * g->groups + s.group;
+    float *inverse_std = g->inverse_std_out + s.photo * g->groups + s.group;
     (void)worker;
 
-    group_statistics(g, g->x + at, cg, &mean, &deviation);
-    float inverse_std = (float)(1 / sqrt(deviation / ((double)g->pixels * cg) + g->eps));
-    g->mean_out[chunk] = (float)mean;
-    g->inverse_std_out[chunk] = inverse_std;
-    for (int first = 0; first < cg; first += TILE) {
-        int c = cg - first < TILE ? cg - first : TILE;
-        float means[TILE], a[TILE], b[TILE];
-        for (int j = 0; j < c; j++) {
-            means[j] = (float)mean;
-            a[j] = inverse_std * (g->weight ? g->weight[channel + first + j] : 1);
-            b[j] = g->bias ? g->bias[channel + first + j] : 0;
+    group_statistics(g, &s, mean, deviation);
+    for (int i = 0; i < s.groups; i++) {
+        double variance = deviation[i] / ((double)g->pixels * s.cg);
+        means[i] = (float)mean[i];
+        inverse_std[i] = (float)(1 / sqrt((variance > 0 ? variance : 0) + g->eps));
+    }
+    for (int first = 0; first < s.c; first += TILE) {
+        struct gr_norm_rows tile = strip_tile(g, &s, first);
+        float from[TILE], a[TILE], b[TILE];
+        for (int j = 0; j < tile.c; j++) {
+            int group = (first + j) / s.cg, channel = s.channel + first + j;
+            from[j] = means[group];
+            a[j] = inverse_std[group] * (g->weight ? g->weight[channel] : 1);
+            b[j] = g->bias ? g->bias[channel] : 0;
         }
-        g->kernels->apply(g->pixels, c, g->c, g->x + at + first, means, a, b, g->y + at + first);
+        g->kernels->apply(tile.rows, tile.c, tile.ld, tile.x, from, a, b, g->y + s.at + first);
     }
 }
 
@@ -408,82 +446,88 @@ void gr_group_norm_forward(int n, int pixels, int c, int groups, float eps, cons
                            .mean_out = mean,
                            .inverse_std_out = inverse_std};
     if (pixels > 0)
-        gr_parallel((int64_t)n * groups, group_forward_chunk, &g);
+        gr_parallel(strips_of(&g), group_forward_chunk, &g);
 }
 
-/* Adds one photo's sums of a group's gy and gy * (x - mean) to the weights' gradients, and returns through
- * `sum` and `product` the same sums weighted by weight[c], which gx needs. */
-static void group_sums(const struct group_norm *g, int64_t at, int channel, int cg, float mean,
-                       float inverse_std, double *sum, double *product) {
-    *sum = *product = 0;
-    for (int first = 0; first < cg; first += TILE) {
-        int c = cg - first < TILE ? cg - first : TILE;
-        double sums[TILE] = {0}, products[TILE] = {0};
-        float means[TILE];
-        for (int j = 0; j < c; j++)
-            means[j] = mean;
-        for (int64_t row = 0, step = SUMMED / c; row < g->pixels; row += step) {
-            int64_t size = g->pixels - row < step ? g->pixels - row : step, from = at + row * g->c + first;
-            float part[TILE] = {0}, part_product[TILE] = {0};
-            struct gr_norm_rows block = {
-                .rows = size, .ld = g->c, .c = c, .x = g->x + from, .mean = means, .gy = g->gy + from};
-            g->kernels->product(&block, part, part_product);
-            for (int j = 0; j < c; j++) {
-                sums[j] += part[j];
-                products[j] += part_product[j];
+/* Takes one photo's sums of every channel of the strip, for the weights' gradients, and of every group,
+ * weighted by weight[c], which gx needs. */
+static void group_sums(const struct group_norm *g, const struct strip *s, const float *means, double *sum,
+                       double *product) {
+    double *sums = g->sums + s->photo * 2 * g->c + s->channel, *products = sums + g->c;
+    memset(sums, 0, sizeof(double) * (size_t)s->c);
+    memset(products, 0, sizeof(double) * (size_t)s->c);
+    for (int first = 0; first < s->c; first += TILE) {
+        struct gr_norm_rows tile = strip_tile(g, s, first);
+        float from[TILE];
+        for (int j = 0; j < tile.c; j++)
+            from[j] = means[(first + j) / s->cg];
+        tile.mean = from;
+        for (int64_t row = 0, step = SUMMED / tile.c; row < tile.rows; row += step) {
+            struct gr_norm_rows part = part_of(&tile, row, step);
+            float part_sum[TILE] = {0}, part_product[TILE] = {0};
+            g->kernels->product(&part, part_sum, part_product);
+            for (int j = 0; j < tile.c; j++) {
+                sums[first + j] += part_sum[j];
+                products[first + j] += part_product[j];
             }
         }
-        for (int j = 0; j < c; j++) {
-            float w = g->weight ? g->weight[channel + first + j] : 1;
-            *sum += w * sums[j];
-            *product += w * products[j];
-            if (g->gweight)
-                g->gweight[channel + first + j] += (float)(products[j] * inverse_std);
-            if (g->gbias)
-                g->gbias[channel + first + j] += (float)sums[j];
-        }
+    }
+    for (int j = 0; j < s->c; j++) {
+        double weight = g->weight ? g->weight[s->channel + j] : 1;
+        sum[j / s->cg] += weight * sums[j];
+        product[j / s->cg] += weight * products[j];
     }
 }
 
-/* One group in all photos, since they add to the same weights. */
-static void group_backward_chunk(void *context, int64_t group, int worker) {
+static void group_backward_chunk(void *context, int64_t chunk, int worker) {
     const struct group_norm *g = context;
-    int cg = g->c / g->groups, channel = (int)group * cg;
-    double count = (double)g->pixels * cg;
+    struct strip s = strip_of(g, chunk);
+    double sum[STRIP] = {0}, product[STRIP] = {0}, count = (double)g->pixels * s.cg;
+    const float *means = g->mean + s.photo * g->groups + s.group;
+    const float *inverse_std = g->inverse_std + s.photo * g->groups + s.group;
     (void)worker;
-    if (g->gweight)
-        memset(g->gweight + channel, 0, sizeof(float) * (size_t)cg);
-    if (g->gbias)
-        memset(g->gbias + channel, 0, sizeof(float) * (size_t)cg);
-    for (int photo = 0; photo < g->n; photo++) {
-        int64_t at = (int64_t)photo * g->pixels * g->c + channel;
-        float mean = g->mean[(int64_t)photo * g->groups + group];
-        float inverse_std = g->inverse_std[(int64_t)photo * g->groups + group];
-        double sum, product;
-        group_sums(g, at, channel, cg, mean, inverse_std, &sum, &product);
-        for (int first = 0; g->gx && first < cg; first += TILE) {
-            int c = cg - first < TILE ? cg - first : TILE;
-            float means[TILE], a[TILE], b[TILE], d[TILE];
-            for (int j = 0; j < c; j++) {
-                means[j] = mean;
-                a[j] = inverse_std * (g->weight ? g->weight[channel + first + j] : 1);
-                b[j] = (float)(-(double)inverse_std * inverse_std * inverse_std * product / count);
-                d[j] = (float)(-inverse_std * sum / count);
-            }
-            struct gr_norm_rows rows = {.rows = g->pixels,
-                                        .ld = g->c,
-                                        .c = c,
-                                        .x = g->x + at + first,
-                                        .mean = means,
-                                        .gy = g->gy + at + first};
-            g->kernels->backward(&rows, a, b, d, g->gx + at + first, g->accumulate);
+
+    group_sums(g, &s, means, sum, product);
+    for (int first = 0; g->gx && first < s.c; first += TILE) {
+        struct gr_norm_rows tile = strip_tile(g, &s, first);
+        float from[TILE], a[TILE], b[TILE], d[TILE];
+        for (int j = 0; j < tile.c; j++) {
+            int group = (first + j) / s.cg;
+            double inverse = inverse_std[group];
+            from[j] = means[group];
+            a[j] = inverse_std[group] * (g->weight ? g->weight[s.channel + first + j] : 1);
+            b[j] = (float)(-inverse * inverse * inverse * product[group] / count);
+            d[j] = (float)(-inverse * sum[group] / count);
         }
+        tile.mean = from;
+        g->kernels->backward(&tile, a, b, d, g->gx + s.at + first, g->accumulate);
     }
+}
+
+/* The weights' gradients, photo after photo. */
+static void group_weights(const struct group_norm *g) {
+    int cg = g->c / g->groups;
+    for (int j = 0; j < g->c; j++) {
+        double sum = 0, product = 0;
+        for (int64_t photo = 0; photo < g->n; photo++) {
+            const double *sums = g->sums + photo * 2 * g->c + j;
+            sum += sums[0];
+            product += sums[g->c] * g->inverse_std[photo * g->groups + j / cg];
+        }
+        if (g->gweight)
+            g->gweight[j] = (float)product;
+        if (g->gbias)
+            g->gbias[j] = (float)sum;
+    }
+}
+
+size_t gr_group_norm_scratch(int n, int c) {
+    return sizeof(double) * 2 * (size_t)n * (size_t)c;
 }
 
 void gr_group_norm_backward(int n, int pixels, int c, int groups, const float *x, const float *mean,
                             const float *inverse_std, const float *weight, const float *gy, float *gx,
-                            bool accumulate, float *gweight, float *gbias) {
+                            bool accumulate, float *gweight, float *gbias, void *scratch) {
     struct group_norm g = {.kernels = gr_norm_kernels(),
                            .n = n,
                            .pixels = pixels,
@@ -497,6 +541,8 @@ void gr_group_norm_backward(int n, int pixels, int c, int groups, const float *x
                            .gx = gx,
                            .gweight = gweight,
                            .gbias = gbias,
-                           .accumulate = accumulate};
-    gr_parallel(groups, group_backward_chunk, &g);
+                           .accumulate = accumulate,
+                           .sums = scratch};
+    gr_parallel(strips_of(&g), group_backward_chunk, &g);
+    group_weights(&g);
 }

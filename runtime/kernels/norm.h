@@ -68,11 +68,13 @@ struct gr_norm_fusion {
 void gr_norm_backward_fused(const struct gr_norm_fusion *norm);
 
 /* Group norm (Wu and He 2018) over each photo's group of c/groups channels: keeps mean and inverse_std
- * [n,groups]. */
+ * [n,groups]. The backward pass writes gweight[c] and gbias[c] (either may be NULL), gx (+)= unless NULL, and
+ * needs gr_group_norm_scratch() bytes of scratch. */
 void gr_group_norm_forward(int n, int pixels, int c, int groups, float eps, const float *x,
                            const float *weight, const float *bias, float *y, float *mean, float *inverse_std);
 void gr_group_norm_backward(int n, int pixels, int c, int groups, const float *x, const float *mean,
                             const float *inverse_std, const float *weight, const float *gy, float *gx,
-                            bool accumulate, float *gweight, float *gbias);
+                            bool accumulate, float *gweight, float *gbias, void *scratch);
+size_t gr_group_norm_scratch(int n, int c);
 
 #endif

@@ -294,14 +294,30 @@ static void backward(const struct gr_norm_rows *n, const float *a, const float *
 
 /* ---- forward ---- */
 
+static void plain_apply(int64_t rows, int c, int64_t ld, const float *x, const float *mean, const float *a,
+                        const float *b, float *y) {
+    for (int64_t row = 0; row < rows; row++, x += ld, y += ld) {
+        int j = 0;
+        for (; j + GR_W <= c; j += GR_W)
+            gr_store(y + j, (gr_load(x + j) - gr_load(mean + j)) * gr_load(a + j) + gr_load(b + j));
+        if (j < c) {
+            int rest = c - j;
+            gr_vec v = (gr_load_part(x + j, rest) - gr_load_part(mean + j, rest)) * gr_load_part(a + j, rest);
+            gr_store_part(y + j, v + gr_load_part(b + j, rest), rest);
+        }
+    }
+}
+
 static void apply(int64_t rows, int c, int64_t ld, const float *x, const float *mean, const float *a,
                   const float *b, float *y) {
-    for (int64_t row = 0; row < rows; row++, x += ld, y += ld)
-        for (int j = 0; j < c; j += GR_W) {
-            int rest = c - j;
-            gr_vec v = (gr_load_upto(x + j, rest) - gr_load_upto(mean + j, rest)) * gr_load_upto(a + j, rest);
-            gr_store_upto(y + j, v + gr_load_upto(b + j, rest), rest);
-        }
+    int fold = folded(rows, c, ld);
+    int64_t done = fold > 1 ? rows / fold * fold : 0;
+    if (fold > 1) {
+        float wide_mean[WIDE], wide_a[WIDE], wide_b[WIDE];
+        plain_apply(rows / fold, fold * c, fold * ld, x, repeated(c, fold, mean, wide_mean),
+                    repeated(c, fold, a, wide_a), repeated(c, fold, b, wide_b), y);
+    }
+    plain_apply(rows - done, c, ld, x + done * ld, mean, a, b, y + done * ld);
 }
 
 GR_ALWAYS void affine_loop(enum gr_activation f, float a, int64_t rows, int c, const float *x,

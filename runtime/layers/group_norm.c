@@ -39,7 +39,9 @@ static void group_norm_needs(const struct gr_layer *layer, const struct gr_geome
                              const struct gr_want *want, int kernel, struct gr_needs *out) {
     const struct group_norm_options *o = layer->options;
     (void)kernel;
-    out->keep = want->param_gradient || want->input_gradient ? GR_KEEP_INPUTS : GR_KEEP_NOTHING;
+    bool backward = want->param_gradient || want->input_gradient;
+    out->keep = backward ? GR_KEEP_INPUTS : GR_KEEP_NOTHING;
+    out->scratch = backward ? gr_group_norm_scratch(geometry->n, geometry->out.c) : 0;
     out->saved = 2 * sizeof(float) * (size_t)geometry->n * (size_t)o->groups;
 }
 
@@ -59,7 +61,7 @@ static int group_norm_backward(const struct gr_pass *pass) {
     const float *mean = pass->saved, *inverse_std = mean + (int64_t)pass->geometry->n * o->groups;
     gr_group_norm_backward(pass->n, shape.h * shape.w, shape.c, o->groups, pass->x[0], mean, inverse_std,
                            gr_layer_floats(pass->layer, "weight"), pass->gy, pass->gx[0], pass->accumulate[0],
-                           gr_pass_gradient(pass, 0), gr_pass_gradient(pass, 1));
+                           gr_pass_gradient(pass, 0), gr_pass_gradient(pass, 1), pass->scratch);
     return GR_OK;
 }
 

@@ -144,8 +144,10 @@ static struct grouped run_group(int n, int pixels, int c, int groups, const floa
     assert_int_equal(gr_threads_set(threads), 0);
     gr_group_norm_forward(n, pixels, c, groups, (float)epsilon, x, weight, bias, r.y, r.mean, r.inverse_std);
     memcpy(r.gx, gx0, sizeof(float) * (size_t)count);
+    void *scratch = gr_alloc(gr_group_norm_scratch(n, c));
     gr_group_norm_backward(n, pixels, c, groups, x, r.mean, r.inverse_std, weight, gy, r.gx, true, r.gweight,
-                           r.gbias);
+                           r.gbias, scratch);
+    gr_free(scratch);
     return r;
 }
 
@@ -228,6 +230,8 @@ static void test_group_norm(void **state) {
         check_group(3, 196, 17, 1, weighted);
         check_group(2, 49, 600, 2, weighted);
         check_group(2, 100, 16, 16, weighted);
+        check_group(2, 300, 24, 8, weighted);  /* rows taken together */
+        check_group(1, 20, 320, 10, weighted); /* several strips, the last one short */
     }
 }
 
