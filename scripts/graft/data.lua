@@ -198,6 +198,11 @@ local function wrap(handle, source)
    handles[d], sources[d] = handle, source
    context.data = context.data or {}
    table.insert(context.data, handle)
+   return d
+end
+
+-- The same, and aloud what its user may not expect; once for all that is made of it later.
+local function opened(handle, source)
    local skipped = #handle:skipped()
    if skipped > 0 then
       context.note(("%s: %s skipped (data.skipped lists them)"):format(handle:name(),
@@ -208,7 +213,7 @@ local function wrap(handle, source)
       context.note(("%s: no folder for validation, so %g %% of each class is held out (val = %g)"):format(handle:name(),
          100 * fraction, fraction))
    end
-   return d
+   return wrap(handle, source)
 end
 
 -- The same data with its classes in another order; nil when it cannot be listed again.
@@ -250,7 +255,7 @@ local function constructor(name, extra, flag, what)
          copy.classes = classes or options.classes
          return core["data_" .. name](path, copy)
       end
-      return wrap(make(), { make = make, path = path })
+      return opened(make(), { make = make, path = path })
    end
 end
 
@@ -271,7 +276,7 @@ function data.list(samples, options)
       copy.classes = classes or options.classes
       return core.data_list(samples, copy)
    end
-   return wrap(make(), { make = make, path = "list" })
+   return opened(make(), { make = make, path = "list" })
 end
 
 local data_methods = {

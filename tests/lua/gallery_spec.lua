@@ -139,6 +139,15 @@ describe("auxiliary_classifiers", function()
       helpers.fresh "run", "--epochs", "1", "--depths", "1" }
     assert.contains("val = 0.2", result.err)
   end)
+
+  it("says so once, whatever part is taken of the photos", function()
+    local values, result = helpers.told_by([[
+local opt = graft.options { data = { type = "folder" } }
+local part = graft.data.folder(opt.data):take { per_class = 3, seed = 1 }
+print(("train %d"):format(#part.train))]], { "--data", clothes .. "/train" })
+    assert.is_number(values.train)
+    assert.equal(1, select(2, result.err:gsub("is held out", "")))
+  end)
 end)
 
 describe("custom_loop", function()
