@@ -113,9 +113,11 @@ int gr_graph_mark(struct gr_network *net) {
         for (int i = 0; i < net->layer_count; i++)
             net->layers[i]->aux = aux[i] && !main[i];
         gr_graph_mark_head(net);
-        for (int i = 0; i < net->layer_count; i++)
-            if ((net->layers[i]->head || net->layers[i]->aux) && !net->layers[i]->source)
-                gr_graph_draw_classifier(net, net->layers[i]);
+        for (int i = -1; i < net->aux_count; i++) {
+            struct gr_layer *last = gr_graph_classifier(i < 0 ? net->output : net->aux[i].output);
+            if (last && (last->head || last->aux) && !last->source)
+                gr_graph_draw_classifier(net, last);
+        }
     }
     int status = main && aux ? GR_OK : GR_ERROR_MEMORY;
     gr_free(main);

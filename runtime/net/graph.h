@@ -54,9 +54,9 @@ struct gr_layer *gr_graph_classifier(struct gr_layer *layer);
 
 /* Fresh values for one parameter, from the stream of its name. */
 void gr_graph_draw(const struct gr_network *net, struct gr_param *param);
-/* Weights of a classifier are drawn as a linear layer's, whatever its kind: the rule for convolutions looks
- * at the number of outputs, and with two classes would start with logits in the tens. For a layer whose
- * values are still random. */
+/* The last layer of a classifier starts with small weights and no bias, whatever its kind: the first loss is
+ * log(classes), and with fewer photos than features nothing large and random is left in the directions that
+ * no photo has. For a layer whose values are still random. */
 void gr_graph_draw_classifier(const struct gr_network *net, struct gr_layer *layer);
 
 /* Copies of the listed strings; NULL with the error set. */

@@ -335,7 +335,9 @@ static int make_classifier(struct chain *chain, const struct gr_network *net, co
     }
     if (!(json = option("out", out)))
         return GR_ERROR_MEMORY;
-    return chain_add(chain, net, prefix, last, "linear", json, top);
+    GR_TRY(chain_add(chain, net, prefix, last, "linear", json, top));
+    gr_graph_draw_classifier(net, *top);
+    return GR_OK;
 }
 
 static int check_free(const struct gr_network *net, const char *tree) {

@@ -47,6 +47,9 @@ static void draw_chunk(void *context, int64_t chunk, int worker) {
         float deviation = sqrtf(2.0f / (float)(draw->param->fan_out > 0 ? draw->param->fan_out : 1));
         for (int64_t i = first; i < last; i++)
             draw->to[i] = deviation * gr_random_normal(&random);
+    } else if (draw->param->init == GR_INIT_SMALL) {
+        for (int64_t i = first; i < last; i++)
+            draw->to[i] = 0.01f * gr_random_normal(&random);
     } else {
         float bound = 1.0f / sqrtf((float)(draw->param->fan_in > 0 ? draw->param->fan_in : 1));
         for (int64_t i = first; i < last; i++)
@@ -74,9 +77,10 @@ void gr_graph_draw(const struct gr_network *net, struct gr_param *param) {
 void gr_graph_draw_classifier(const struct gr_network *net, struct gr_layer *layer) {
     for (int i = 0; i < layer->param_count; i++) {
         struct gr_param *param = &layer->params[i];
-        if (param->init != GR_INIT_HE)
+        enum gr_init init = param->decays ? GR_INIT_SMALL : GR_INIT_ZEROS;
+        if (param->buffer || param->init == init)
             continue;
-        param->init = GR_INIT_UNIFORM;
+        param->init = init;
         if (!net->deferred)
             gr_graph_draw(net, param);
     }

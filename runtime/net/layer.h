@@ -26,6 +26,7 @@ enum gr_init { /* how fresh values are drawn */
                GR_INIT_HE,      /* normal, variance 2 / fan_out (He et al. 2015), for convolutions */
                GR_INIT_UNIFORM, /* uniform in +-1 / sqrt(fan_in), PyTorch's default of linear layers and
                                    biases */
+               GR_INIT_SMALL,   /* normal, deviation 0.01 (Krizhevsky et al. 2012), for classifiers */
 };
 
 /* One named tensor of a layer, in file layout ([O,I,kH,kW], [out,in], [C]). */

@@ -1,7 +1,7 @@
 -- What graft.advise recommends, against a small grid of recipes on the same photos. A recipe, never part of the tests:
 --
 --    graft run tests/bench/advice_grid.lua --data DIR --weights FILE --out runs/grid --rows FILE.csv [--size N]
---       [--per-class N] [--seeds N] [--epochs N] --trust
+--       [--per-class N] [--seeds N] [--epochs N] [--only "ARM,ARM"] --trust
 --
 -- Every arm is trained --seeds times and measured on the photos that are not trained on (val/ of a folder, the test images of
 -- IDX files); the probe sees the training part alone. Rows are appended to --rows, and arms that are there are left out, so
@@ -20,6 +20,7 @@ local opt = graft.options {
    seeds = { type = "integer", default = 3, help = "seeds" },
    first_seed = { type = "integer", default = 1, help = "the first of them" },
    epochs = { type = "integer", default = 12, help = "epochs of what trains the body" },
+   only = { type = "string", default = "", help = "these arms only, with commas between" },
    advised = { type = "boolean", default = false, help = "the probe and the advice, before the table" },
 }
 
@@ -93,6 +94,16 @@ table.insert(arms, { "from scratch", function()
       schedule = graft.cosine { warmup = 0.1 } })
    return net
 end })
+if opt.only ~= "" then
+   local chosen = {}
+   for _, arm in ipairs(arms) do
+      if ("," .. opt.only .. ","):find("," .. arm[1] .. ",", 1, true) then
+         chosen[#chosen + 1] = arm
+      end
+   end
+   assert(#chosen > 0, "--only names none of the arms")
+   arms = chosen
+end
 if opt.advised then
    local probe = graft.probe(load(), d, {})
    local advice = graft.advise(probe)

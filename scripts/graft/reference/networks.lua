@@ -115,7 +115,8 @@ topic.entries = {
    {
       name = "net:replace_head",
       text = "Puts a new classifier with random weights for these classes in the place of the old one. The head is the last "
-         .. "linear layer and the dropout directly before it.",
+         .. "linear layer and the dropout directly before it. Every classifier starts with small weights (normal, deviation "
+         .. "0.01) and no bias: the first loss is about log(classes), and few photos need not undo a random start.",
       arguments = { classes },
       options = {
          { "hidden", "integer", "0", "units of a hidden layer with a ReLU before the classifier; 0: none" },

@@ -5,6 +5,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <math.h>
+#include <stdio.h>
+
 #include "base/memory.h"
 #include "small_network.h"
 
@@ -88,6 +91,21 @@ static void test_replace_head_with_hidden_layer(void **state) {
     gr_network_free(net);
 }
 
+/* Small weights and no bias. */
+static bool starts_small(struct gr_network *net, const char *layer) {
+    char name[64];
+    snprintf(name, sizeof name, "%s.weight", layer);
+    const struct gr_tensor *weight = &gr_network_param(net, name)->tensor;
+    snprintf(name, sizeof name, "%s.bias", layer);
+    const struct gr_tensor *bias = &gr_network_param(net, name)->tensor;
+    double squares = 0, biases = 0;
+    for (int64_t i = 0; i < gr_tensor_count(weight); i++)
+        squares += pow(gr_tensor_floats(weight)[i], 2) / (double)gr_tensor_count(weight);
+    for (int64_t i = 0; i < gr_tensor_count(bias); i++)
+        biases += fabs(gr_tensor_floats(bias)[i]);
+    return squares > 0.005 * 0.005 && squares < 0.015 * 0.015 && biases == 0;
+}
+
 /* As in Tiny Darknet and SqueezeNet: a 1x1 convolution gives the logits, and a pool follows it. */
 static void test_convolutional_head(void **state) {
     struct gr_head_options hidden = {.hidden = 6, .dropout = 0.1f};
@@ -109,7 +127,30 @@ static void test_convolutional_head(void **state) {
     WORKS(gr_network_replace_head(net, five, 3, &hidden));
     check(net);
     assert_int_equal(gr_network_param(net, "classifier.1.weight")->tensor.shape[1], 6);
+    assert_true(starts_small(net, "classifier.1"));
     assert_int_equal(net->output->shape.c, 3);
+    gr_network_free(net);
+}
+
+/* Every way to a classifier; what is not its last layer is drawn as elsewhere, and what has learnt stays. */
+static void test_classifiers_start_small(void **state) {
+    struct gr_head_options hidden = {.hidden = 6, .dropout = -1};
+    struct gr_aux_options aux = {.weight = 0.3f, .hidden = 5};
+    struct gr_network *net = small_network(1), *cut, *copy;
+    (void)state;
+    assert_true(starts_small(net, "fc"));
+    WORKS(gr_network_replace_head(net, five, 5, &hidden));
+    assert_true(starts_small(net, "fc") && !starts_small(net, "fc.hidden"));
+    WORKS(gr_network_cut(&cut, net, "layer1"));
+    WORKS(gr_network_add_head(cut, five, 5, NULL));
+    assert_true(starts_small(cut, "head"));
+    gr_tensor_floats(&gr_network_param(cut, "head.weight")->tensor)[0] = 5;
+    WORKS(gr_network_add_aux(cut, "conv1", &aux));
+    assert_true(starts_small(cut, "aux.conv1.fc") && !starts_small(cut, "aux.conv1.hidden"));
+    WORKS(gr_network_clone(&copy, cut));
+    assert_true(gr_tensor_floats(&gr_network_param(copy, "head.weight")->tensor)[0] == 5);
+    gr_network_free(copy);
+    gr_network_free(cut);
     gr_network_free(net);
 }
 
@@ -294,6 +335,7 @@ int main(void) {
         cmocka_unit_test(test_replace_head),
         cmocka_unit_test(test_replace_head_with_hidden_layer),
         cmocka_unit_test(test_convolutional_head),
+        cmocka_unit_test(test_classifiers_start_small),
         cmocka_unit_test(test_failed_replace_changes_nothing),
         cmocka_unit_test(test_cut_and_add_head),
         cmocka_unit_test(test_aux),
