@@ -30,7 +30,7 @@ th{font-weight:600;color:var(--faint);font-size:.9em}.r{text-align:right}.c{text
 td.r,th.r{white-space:nowrap}th{vertical-align:bottom}
 .grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr));gap:1rem 2rem;align-items:start}
 .photos{display:grid;grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr));gap:1rem}
-.pairs{grid-template-columns:repeat(auto-fill,minmax(15rem,1fr))}
+.rows{grid-template-columns:repeat(var(--n),minmax(0,12rem))}.pairs{grid-template-columns:repeat(auto-fill,minmax(15rem,1fr))}
 figure{margin:0}figcaption{font-size:.85rem;line-height:1.35;margin-top:.3rem}
 .dots{image-rendering:pixelated}.pair .dots{height:6.5rem}img{max-width:100%;height:auto;border-radius:4px;background:var(--card)}
 .pair{display:flex;gap:4px;align-items:flex-start}.pair img{min-width:0;flex:0 1 auto;max-height:9.5rem;width:auto}
@@ -40,11 +40,15 @@ figure{margin:0}figcaption{font-size:.85rem;line-height:1.35;margin-top:.3rem}
 summary{cursor:pointer;color:var(--link)}details{margin:.5rem 0}
 @media (max-width:34rem){
 .facts{grid-template-columns:1fr;gap:0}.facts dd{margin-bottom:.6rem}table{font-size:.85em}th,td{padding:.3rem .4rem}
-.photos{grid-template-columns:repeat(2,1fr)}.pairs{grid-template-columns:1fr}}
+.photos{grid-template-columns:repeat(2,1fr)}.pairs{grid-template-columns:1fr}
+.rows{grid-template-columns:repeat(var(--few),minmax(0,1fr));gap:.5rem}}
 @media print{:root{color-scheme:light;--ink:#000;--faint:#444;--paper:#fff;--card:#f4f4f4;--grid:#ccc;--link:#000;
 --good:26,127,55;--bad:191,54,12;--s1:#0b62b8;--s2:#c2410c;--s3:#0a7a52;--s4:#9b3d92;--s5:#7a5c00;--s6:#3f4d5c}
 body{max-width:none;padding:0;font-size:10.5pt}nav{display:none}h2,h3{break-after:avoid}
-figure,.plot,tr,pre{break-inside:avoid}.plot{max-width:10cm}.grid{grid-template-columns:1fr 1fr}
+figure,.plot,tr,pre,.facts{break-inside:avoid}.plot{max-width:10cm}.grid{grid-template-columns:1fr 1fr;gap:.5rem 1rem}
+.wide{overflow:visible}table{font-size:.8em}th,td{padding:.25rem .45rem}thead{display:table-header-group}
+.pairs{grid-template-columns:repeat(3,1fr);gap:.75rem}.pair img{max-height:2.7cm}section>img{max-height:12cm;width:auto}
+h2+p{break-after:avoid}section:has(>img){break-inside:avoid}
 *{-webkit-print-color-adjust:exact;print-color-adjust:exact}@page{margin:15mm}}
 ]]
 

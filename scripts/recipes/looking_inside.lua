@@ -46,11 +46,12 @@ local low, mid, high = stages[1], stages[(#stages + 1) // 2], stages[#stages]
 local album = { title = "Looking inside", subtitle = ("%s and %s"):format(net.name, tostring(d)), pictures = {} }
 
 -- Saves a picture and puts it on the page.
-local function show(name, title, text, image, images)
+local function show(name, title, text, image, images, columns)
    if image then
       graft.image.save(image, graft.out(name .. ".png"))
    end
-   album.pictures[#album.pictures + 1] = { title = title, text = text, image = image, images = images }
+   album.pictures[#album.pictures + 1] = { title = title, text = text, image = image, images = images,
+      columns = columns }
    print(("%-12s %s"):format(name, title))
 end
 
@@ -141,7 +142,7 @@ for i, file in ipairs(chosen) do
       graft.out(("why_%d.png"):format(i)))
 end
 show("why", "Where it sees what it says, and what it needs", ("Grad-CAM at %s, and occlusion: what happens when a patch hides a "
-   .. "part."):format(infos[1].at), nil, why)
+   .. "part."):format(infos[1].at), nil, why, 3)
 
 -- The photos most alike to some.
 local alike, tiles, right, all = {}, {}, 0, 0
@@ -158,7 +159,7 @@ for i, list in ipairs(graft.neighbours(net, d.train, asked, { top = 5 })) do
    end
 end
 graft.image.save(graft.image.grid(tiles, { columns = 6 }), graft.out "neighbours.png")
-show("neighbours", "The photos most alike to some", "First a photo, then its five nearest of the training photos.", nil, alike)
+show("neighbours", "The photos most alike to some", "First a photo, then its five nearest of the training photos.", nil, alike, 6)
 
 -- All photos in a plane.
 local shown = d.train

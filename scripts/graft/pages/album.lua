@@ -1,4 +1,5 @@
--- The page of pictures of one's own: graft.report({ title=, pictures={ {title=, text=, image=, images=}, ... } }, path).
+-- The page of pictures of one's own: graft.report({ title=, pictures={ {title=, text=, image=, images=, columns=}, ... } },
+-- path).
 
 local core = require "graft.core"
 local page = require "graft.page"
@@ -6,8 +7,9 @@ local strict = require "graft.strict"
 
 local WHO = "graft.report"
 local MOST = 500 -- pictures
+local COLUMNS = 12 -- of small pictures that belong together
 local picture_keys = { title = "string", text = "string", image = { "string", "userdata" }, images = "table",
-   width = "integer" }
+   width = "integer", columns = "integer" }
 local small_keys = { image = { "string", "userdata" }, caption = "string" }
 
 local function small(picture)
@@ -17,6 +19,17 @@ local function small(picture)
    end
    return ("<figure>%s<figcaption>%s</figcaption></figure>"):format(page.image(picture.image, { width = 224,
       alt = picture.caption }), page.escape(picture.caption or ""))
+end
+
+-- The opening tag of small pictures: as many in a row as fit, or rows of `columns`, which a narrow page breaks in equal parts.
+local function album_tag(columns)
+   if not columns then
+      return '<div class="photos">'
+   elseif columns < 1 or columns > COLUMNS then
+      core.error("option", ("%s: columns must be 1 to %d, not %d"):format(WHO, COLUMNS, columns))
+   end
+   return ('<div class="photos rows" style="--n:%d;--few:%d">'):format(columns, columns % 3 == 0 and 3 or columns % 2 == 0 and 2
+      or columns)
 end
 
 local function section(picture, number)
@@ -33,7 +46,7 @@ local function section(picture, number)
       for i, one in ipairs(strict.list(picture.images, "table", WHO .. ": images")) do
          list[i] = small(one)
       end
-      parts[#parts + 1] = '<div class="photos">' .. table.concat(list, "\n") .. "</div>"
+      parts[#parts + 1] = album_tag(picture.columns) .. table.concat(list, "\n") .. "</div>"
    end
    return { id = "picture-" .. number, title = picture.title or ("Picture %d"):format(number), html = table.concat(parts, "\n") }
 end

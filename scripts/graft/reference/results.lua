@@ -82,7 +82,7 @@ topic.entries = {
       arguments = { { "subject", "graft.run|graft.result|graft.lr|graft.map|table", "required", "what graft.fit, "
          .. "graft.evaluate, graft.lr_find or graft.map returned; for photos on the page of a result, evaluate with photos = "
          .. "true. Or pictures of your own: { title = \"...\", pictures = { { title =, text =, image =, images = { { image =, "
-         .. "caption = } } } } }" },
+         .. "caption = } }, columns = } } }" },
          { "path", "string", "required", "the file" } },
       errors = { { "option", "the subject is something else", 'graft.report({}, "a.txt")' },
          { "file", "it cannot be written", 'graft.report(result, "none/a.txt")' } },
