@@ -24,6 +24,9 @@ local ALIKE, UNLIKE = 0.7, 0.55
 local THIN = 4
 -- Errors that a linear classifier leaves. Below, there is too little left to gain for anything but a new head.
 local SOLVED = 0.03
+-- Errors from which on the top of the network is worth training even on few photos like those of the pretraining: gently, after
+-- the head, it gained two to three points wherever a linear classifier left more (tests/bench/advice_grid.lua).
+local UNSOLVED = 0.12
 -- Chance of so large a difference between two depths by luck alone, above which it is taken for luck.
 local LUCK = 0.05
 -- Half the width of the interval of the best accuracy, above which nothing can be told apart.
@@ -133,6 +136,9 @@ local function choose(facts, data, similarity, p)
       return "scratch", nil, nil
    elseif data == "little" or 1 - best.accuracy <= SOLVED then
       local earlier = facts.behind > 0 and facts.behind_luck <= LUCK
+      if similarity == "similar" and not earlier and 1 - best.accuracy > UNSOLVED and facts.count > 1 then
+         return "fine_tune", p.depths[facts.count - 1].layer, nil
+      end
       return earlier and "cut" or "head", earlier and best.layer or nil, nil
    elseif similarity == "different" then
       return "fine_tune", p.network.stages[1], nil
@@ -194,6 +200,8 @@ local function departure(facts, data, similarity, action)
    local left = ("a linear classifier leaves " .. (wrong < 2 and "%.1f" or "%.0f") .. " %% of the photos wrong"):format(wrong)
    if action == "head" and data == "much" then
       return left .. ": too few for anything but a new head to be worth its time"
+   elseif action == "fine_tune" and data == "little" then
+      return left .. ": enough to gain that the top of the network is trained too, gently, once the head stands"
    elseif action == "head" and similarity == "different" then
       return "no earlier depth is better by more than luck, so the head stands where the network ends"
    elseif action == "cut" and data == "much" then

@@ -154,6 +154,11 @@ function cache.clean(folder)
    end
 end
 
+-- A choice of which nothing is kept.
+function cache.none(choice)
+   choice.train, choice.val, choice.bytes, choice.photos, choice.layers = false, false, 0, 0, core.array {}
+end
+
 -- Nothing is kept after all: the same training, but the frozen part runs in every epoch. What was written makes room.
 local function keep_nothing(choice, why, folder)
    if folder then
@@ -162,7 +167,7 @@ local function keep_nothing(choice, why, folder)
    end
    progress.line(why .. "; so nothing is kept, and the frozen part runs in every epoch")
    choice.mode = choice.pool and choice.mode or "none"
-   choice.train, choice.val, choice.bytes, choice.photos, choice.layers = false, false, 0, 0, core.array {}
+   cache.none(choice)
 end
 
 local function place_text(features, folder)

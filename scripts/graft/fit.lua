@@ -425,7 +425,7 @@ local function together(seconds, peak_memory)
 end
 
 local function make_run(job, state, folder, files)
-   local kept = (job.options.keep == "best" and state.best) and "best" or "last"
+   local kept = (job.options.keep == "best" and state.best) and "best" or state.epoch > 0 and "last" or nil
    if kept == "best" then
       load_kept(job, folder, files)
    end
@@ -514,15 +514,25 @@ local function train(job, state, folder)
    end
 end
 
--- Keeps what the frozen part makes of the photos; that is time of this fit.
+-- Keeps what the frozen part makes of the photos; that is time of this fit. Returns the interrupt that ended it, where the
+-- session goes on after it.
 local function keep_features(job, state, folder)
    local started = core.clock()
    if state.stopped then
       job.cache = feature_cache.choose(job)
-      return
+      return nil
    end
-   loop.keep(job, folder)
+   local ok, failure = pcall(loop.keep, job, folder)
    state.seconds = state.seconds + core.clock() - started
+   if ok then
+      return nil
+   elseif not (core.is_error(failure) and failure.kind == "interrupt" and at_prompt()) then
+      error(failure, 0)
+   end
+   state.stopped = "interrupt"
+   feature_cache.none(job.cache)
+   progress.line("frozen part  not finished   ^C")
+   return failure
 end
 
 -- Files of features are for this fit alone; one that was stopped leaves them to --resume.
@@ -588,8 +598,7 @@ function fit.fit(net, d, options)
    local guard <close> = setmetatable({}, { __close = function() -- luacheck: ignore 211
       loop.close(job) -- a fit that fails leaves the network free
    end })
-   keep_features(job, state, folder)
-   local interrupted = train(job, state, folder)
+   local interrupted = keep_features(job, state, folder) or train(job, state, folder)
    state.stashed = job.trainer:stashed()
    loop.close(job)
    clean_up(job, state, folder)

@@ -113,8 +113,10 @@ function prompt.stopped(run)
       words[2] = (share and ("best val %.3f%s"):format(share, measured and not measured.map
          and (" (%d of %d)"):format(measured.right, measured.count) or "") or ("best val loss %.3f"):format(best.val_loss))
          .. (" at epoch %d, which net now holds"):format(best.epoch)
-   else
+   elseif run.kept then
       words[2] = "net holds what the last step made of it"
+   else
+      words[2] = "no epoch came to its end"
    end
    words[3] = "in " .. core.printable(run.out)
    return table.concat(words, "; ")

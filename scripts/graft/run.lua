@@ -61,7 +61,7 @@ local function kept_line(self)
    if not self.out then
       return nil
    end
-   local file = self.out .. "/" .. self.kept .. ".safetensors"
+   local file = self.kept and self.out .. "/" .. self.kept .. ".safetensors" or "no weights: no epoch came to its end"
    if self.kept == "best" and self.best then
       file = ("%s (epoch %d of %d, chosen on those %s)"):format(file, self.best.epoch, self.epochs_wanted,
          self.evaluation and format.plural(self.evaluation.count, "photo") or "photos")
@@ -122,7 +122,7 @@ function run.text(self)
    add("kept", kept_line(self))
    if self.out and self.stopped == "interrupt" and context.mode == "run" then
       add("next", ("the same command with --out %s --resume goes on"):format(self.out))
-   elseif self.out then
+   elseif self.out and self.kept then
       add("next", ("graft predict %s/%s.safetensors PHOTO"):format(self.out, self.kept))
    end
    return format.columns(rows)

@@ -174,6 +174,13 @@ describe("graft.advise", function()
     assert.equal("high", a.confidence)
     assert.contains("what ImageNet taught fits your photos", a.why)
   end)
+  it("little data, like it, with much left to gain: the top too, gently", function()
+    local got, a = decided { 0.5, 0.6, 0.8, 0.86, agreement = 0.8 }
+    assert.same({ "little", "similar", "fine_tune", "c" }, got)
+    assert.contains("leaves 14 % of the photos wrong: enough to gain that the top of the network is trained too", a.why)
+    local text = require("graft.advised_recipe").text(a)
+    assert.contains('net:unfreeze { "c", "d", bn = "fixed" }', text)
+  end)
   it("little data, unlike it: a classifier at the depth where the features fit", function()
     local got, a = decided { 0.7, 0.93, 0.85, 0.7, agreement = 0.4 }
     assert.same({ "little", "different", "cut", "b" }, got)

@@ -293,6 +293,30 @@ describe("Ctrl-C", function()
       assert.is_not_nil(helpers.read(helpers.path("runs/prompt-1/" .. name)), name)
     end
   end)
+  it("ends a training whose frozen part has not seen all photos yet", function()
+    local t = training()
+    t.says("list = {} for i = 1, 60000 do list[i] = { image = d.train[i % #d.train + 1].file, class = d.classes[i % 2 + 1] } end")
+    t.send "before = net:digest() graft.fit(net, graft.data.list(list, { val = 0 }), { epochs = 2 })\r"
+    t.expect "frozen part"
+    t.expect "/60000 photos"
+    t.send "\3"
+    t.expect "frozen part  not finished   ^C\r\n"
+    t.expect "no epoch came to its end"
+    t.expect "> "
+    t.says("run = _", nil)
+    t.says("run.stopped, #run.epochs, run.kept == nil, net:digest() == before", "interrupt\t0\ttrue\ttrue")
+    t.leave()
+  end)
+  it("leaves a network alone that lr_find was trying", function()
+    local t = training()
+    t.send "before = net:digest() graft.lr_find(net, d, { steps = 100000 })\r"
+    t.expect "lr "
+    t.send "\3"
+    t.expect "interrupted"
+    t.expect "> "
+    t.says("net:digest() == before", "true")
+    t.leave()
+  end)
   it("ends all phases of a training, and what was pasted with it", function()
     local t = training()
     t.send "\27[200~graft.fine_tune(net, d, { epochs = 100000 })\nprint('not ' .. 'reached')\27[201~\r"

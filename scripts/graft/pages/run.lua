@@ -58,12 +58,17 @@ local function result_section(run, chapter)
    if heads then
       html[#html + 1] = page.table { head = { "classifier", "accuracy" }, align = "lr", rows = heads }
    end
-   html[#html + 1] = page.facts { { "model", run.out .. "/" .. run.kept .. ".safetensors" },
-      { "use it", { html = ("<code>%s</code>"):format(escape(("graft predict %s/%s.safetensors "
-         .. "PHOTO"):format(phases.quoted(run.out),
-         run.kept))) } }, { "network", ("%s, photos of %d × %d pixels"):format(chapter.network, chapter.input[3],
-         chapter.input[2]) }, { chapter.multilabel and "labels" or "classes",
-            page.shorten(table.concat(chapter.classes, ", "), 400) } }
+   local facts = {}
+   if run.kept then
+      local file = "/" .. run.kept .. ".safetensors"
+      facts[1] = { "model", run.out .. file }
+      facts[2] = { "use it", { html = ("<code>%s</code>"):format(escape(("graft predict %s%s PHOTO"):format(
+         phases.quoted(run.out), file))) } }
+   end
+   facts[#facts + 1] = { "network", ("%s, photos of %d × %d pixels"):format(chapter.network, chapter.input[3],
+      chapter.input[2]) }
+   facts[#facts + 1] = { chapter.multilabel and "labels" or "classes", page.shorten(table.concat(chapter.classes, ", "), 400) }
+   html[#html + 1] = page.facts(facts)
    return { id = "result", title = "Result", html = table.concat(html, "\n") }
 end
 

@@ -163,8 +163,8 @@ topic.entries = {
       .. "--> 3" },
    { name = "run.stopped", type = '"done"|"patience"|"on_epoch"|"interrupt"', text = "Why it ended.",
       example = "print(run.stopped)  --> done" },
-   { name = "run.kept", type = '"best"|"last"', text = "Which weights the network holds now.", example = "print(run.kept)  "
-      .. "--> best" },
+   { name = "run.kept", type = '"best"|"last"|nil', text = "Which weights the network holds now; nil when no epoch came to its "
+      .. "end.", example = "print(run.kept)  --> best" },
    { name = "run.out", type = "string", text = "The run folder.", example = "print(run.out)", see = { "graft.out" } },
    { name = "run.page", type = "string?", text = "The page of the run, report.html in its folder: what was trained, curves, "
       .. "mistakes, calibration, time and memory, and how to make it again, for all fits of the recipe so far. nil where it "
