@@ -35,10 +35,17 @@ function format.columns(rows, align, indent)
    return table.concat(lines, "\n")
 end
 
--- The words of a text in lines of at most `width` characters; a longer word has a line of its own.
+-- The words of a text in lines of at most `width` characters; a longer word has a line of its own. A % stays with its number.
 function format.wrap(text, width)
-   local lines, line = {}, ""
+   local lines, line, words = {}, "", {}
    for word in text:gmatch("%S+") do
+      if word:find "^%%" and #words > 0 then
+         words[#words] = words[#words] .. " " .. word
+      else
+         words[#words + 1] = word
+      end
+   end
+   for _, word in ipairs(words) do
       if line ~= "" and columns_of(line) + 1 + columns_of(word) > width then
          lines[#lines + 1], line = line, word
       else
@@ -47,6 +54,22 @@ function format.wrap(text, width)
    end
    lines[#lines + 1] = line
    return lines
+end
+
+-- Rows { label, text }, the text wrapped beside its label into `width` (nil: no wrapping) but for the labels of `whole`.
+function format.labelled(rows, width, whole)
+   local wide, lines = 0, {}
+   for _, row in ipairs(rows) do
+      wide = math.max(wide, columns_of(row[1]))
+   end
+   for _, row in ipairs(rows) do
+      local parts = width and not (whole and whole[row[1]]) and format.wrap(row[2], math.max(20, width - wide - 2)) or { row[2] }
+      for i, part in ipairs(parts) do
+         local label = i == 1 and row[1] or ""
+         lines[#lines + 1] = label .. (" "):rep(wide - columns_of(label) + 2) .. part
+      end
+   end
+   return table.concat(lines, "\n")
 end
 
 -- Rows of text cells in aligned columns that together fit into `width`: cells are wrapped, the last column takes what the

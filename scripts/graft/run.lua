@@ -73,7 +73,8 @@ local function short(digest)
    return digest:sub(1, 4) .. ".." .. digest:sub(-2)
 end
 
-function run.text(self)
+-- In lines of at most `width` characters, or as long as they are. A command to type stays in one line, to be copied.
+function run.text(self, width)
    local rows = {}
    local function add(label, text)
       if text then
@@ -125,7 +126,7 @@ function run.text(self)
    elseif self.out and self.kept then
       add("next", ("graft predict %s/%s.safetensors PHOTO"):format(self.out, self.kept))
    end
-   return format.columns(rows)
+   return format.labelled(rows, width, { next = true })
 end
 
 -- The keys of the JSON document, for the list "fits".
@@ -157,7 +158,9 @@ function run.new(fields)
    if fields.last then
       strict.table(fields.last, "run.last", { "name", "val_accuracy", "val_loss", "val_f1", "val_map" })
    end
-   setmetatable(fields, { __tostring = run.text, __name = "graft.run" })
+   setmetatable(fields, { __name = "graft.run", __tostring = function(self)
+      return run.text(self, core.terminal "stdout")
+   end })
    return strict.table(fields, "run", optional)
 end
 

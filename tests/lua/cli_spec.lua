@@ -2,6 +2,7 @@
 -- how they end. The training itself is in fit_spec.lua.
 local graft = require "graft"
 local core = require "graft.core"
+local format = require "graft.format"
 local helpers = require "helpers"
 
 local photos = helpers.photos("photos", { "bowls", "mugs", "plates" }, 10)
@@ -48,6 +49,15 @@ describe("graft run", function()
     assert.contains("epoch 1/2  loss ", result.err)
     assert.falsy(result.out:find "epoch 1/2")
     assert.equal("", helpers.done(common("head_only", "--epochs", "2", "--quiet")).err)
+  end)
+
+  it("says it in lines that the terminal has room for, but for a command to be copied", function()
+    local rows = { { "spent", "5.1 s, 110 MiB; the cache saved 2 passes" }, { "kept", "some interval of 95 % of all" },
+      { "next", "graft predict runs/mine-1/best.safetensors PHOTO" } }
+    local wrapped = { "spent  5.1 s, 110 MiB; the", "       cache saved 2 passes", "kept   some interval of",
+      "       95 % of all", "next   graft predict runs/mine-1/best.safetensors PHOTO" }
+    assert.equal(table.concat(wrapped, "\n"), format.labelled(rows, 27, { next = true }))
+    assert.contains("the cache saved 2 passes\n", format.labelled(rows))
   end)
 
   it("prints one JSON document, and nothing else, with --json", function()

@@ -74,8 +74,8 @@ end
 
 local function text_of(run)
    local result = run.evaluation
-   return table.concat({ tostring(run), result and report.classes(result) or nil, result and report.confusion(result) or nil },
-      "\n\n") .. "\n"
+   return table.concat({ require("graft.run").text(run), result and report.classes(result) or nil,
+      result and report.confusion(result) or nil }, "\n\n") .. "\n"
 end
 
 return function(run)
