@@ -178,6 +178,29 @@ local function retire_head(handle)
    end
 end
 
+-- What the file left missing or unused, for a network made of another one; `fate` is what became of tensors that it has not.
+local function inherit_report(from, to, fate)
+   local reports = require("graft.context").reports
+   local report = reports[from]
+   if not report then
+      return
+   end
+   local copy = { missing = {}, unused = table.move(report.unused, 1, #report.unused, 1, {}), retired = report.retired }
+   local has = {}
+   for _, tensor in ipairs(to:tensors()) do
+      has[tensor.name] = true
+   end
+   for _, name in ipairs(report.missing) do
+      copy.missing[#copy.missing + 1] = has[name] and name or nil
+   end
+   for _, tensor in ipairs(from:tensors()) do
+      if not has[tensor.name] then
+         copy.unused[#copy.unused + 1] = ("%s (%s)"):format(tensor.name, fate)
+      end
+   end
+   reports[to] = copy
+end
+
 function methods:replace_head(classes, options)
    local who = "net:replace_head"
    retire_head(handles[self])
@@ -221,11 +244,15 @@ function methods:cut(layer, options)
    if options.head and options.head ~= "aux" then
       core.error("option", ('%s: head must be "aux", got "%s"'):format(who, options.head))
    end
-   return network.wrap(call(who, handles[self].cut, handles[self], layer, options.head == "aux"))
+   local handle = call(who, handles[self].cut, handles[self], layer, options.head == "aux")
+   inherit_report(handles[self], handle, "cut off")
+   return network.wrap(handle)
 end
 
 function methods:clone()
-   return network.wrap(handles[self]:clone())
+   local handle = handles[self]:clone()
+   inherit_report(handles[self], handle)
+   return network.wrap(handle)
 end
 
 function methods:close()

@@ -290,12 +290,27 @@ end
 
 local MOST_NAMES = 6
 
+-- Layers in place of their tensors, each with its note.
+local function layers_of(list)
+   local layers, seen = {}, {}
+   for _, text in ipairs(list) do
+      local name, note = text:match("^(%S+)(.*)$")
+      local layer = (name:match("^(.*)%.[^.]+$") or name) .. note
+      if not seen[layer] then
+         seen[layer], layers[#layers + 1] = true, layer
+      end
+   end
+   return layers
+end
+
 local function weights_line(report)
    local function names(list)
       if #list == 0 then
          return "none"
       end
-      local text = core.printable(table.concat(noted_once(list), ", ", 1, math.min(#list, MOST_NAMES)))
+      list = #list > MOST_NAMES and layers_of(list) or list
+      local shown = table.move(list, 1, math.min(#list, MOST_NAMES), 1, {})
+      local text = core.printable(table.concat(noted_once(shown), ", "))
       return #list > MOST_NAMES and ("%s and %d more (--json has all)"):format(text, #list - MOST_NAMES) or text
    end
    return ("missing: %s.  unused: %s"):format(names(report.missing), names(report.unused))
@@ -389,11 +404,11 @@ local function time_line(job, document, timed)
       format.plural(timed, "timed batch", "timed batches"))
 end
 
-local function text_of(job, document, timed, number)
+local function text_of(job, document, timed)
    local o = job.options
    local augment = type(o.augment) == "string" and o.augment ~= "none" and o.augment .. " augmentation"
       or (type(o.augment) == "table" and "own augmentation") or "no augmentation"
-   local head = ("phase %d%s   %s of %s, batch %d, %s, %s; %s; seed %d, %s"):format(number,
+   local head = ("%s   %s of %s, batch %d, %s, %s; %s; seed %d, %s"):format(
       o.name and (' "%s"'):format(core.printable(o.name)) or "", format.plural(o.epochs, "epoch"),
       format.plural(job.steps_per_epoch, "step"), job.batch_size,
       tostring(o.optimizer), tostring(o.schedule or "constant"), augment, core.seed(),
@@ -443,6 +458,8 @@ local function in_width(text)
    return width and show.fold(text, width) or text
 end
 
+local texts = {} -- of the phases, but for their numbers, which are known when all are planned
+
 -- What an earlier phase trained comes from there, not from a file.
 function plan.trace_weights(handle, rows, phase)
    local phases = trained_in[handle] or {}
@@ -460,9 +477,7 @@ function plan.phase(job)
    context.phases = context.phases or {}
    plan.trace_weights(job.handle, document.layers, #context.phases + 1)
    table.insert(context.phases, document)
-   if not context.json then
-      print((#context.phases > 1 and "\n" or "") .. in_width(text_of(job, document, timed, #context.phases)))
-   end
+   table.insert(texts, text_of(job, document, timed))
    return plan.pending("run", "graft.run", { name = job.options.name, epochs_wanted = job.options.epochs, state = {},
       out = context.options_out }, "(planned, not trained)")
 end
@@ -479,17 +494,21 @@ function plan.loop(handle, options)
       unused = core.array(report.unused), planned_memory = core.null, seconds_per_epoch = core.null, name = core.null }
    context.phases = context.phases or {}
    table.insert(context.phases, document)
-   if not context.json then
-      print(("%sphase %d   a loop of its own, %s, %s; seed %d, %s"):format(#context.phases > 1 and "\n" or "", #context.phases,
-         tostring(optimizer), tostring(options.schedule or "constant"), core.seed(), format.plural(core.threads(), "thread")))
-      print(in_width(layer_table(document.layers, stage_of_layers(handle), optimizer.lr)))
-      print(format.columns {
-         { "trained", format.share(document.trainable_parameters, document.parameters) },
-         { "weights", weights_line(document) },
-         { "kernels", kernels_line(document) or "one for each kind of layer" },
-         { "memory", ("a step on %d photos computes in %s, beside the weights"):format(batch_size,
-            format.bytes(compiled.memory)) },
-         { "time", "not known before: the recipe makes the batches itself" } })
+   local head = ("   a loop of its own, %s, %s; seed %d, %s"):format(tostring(optimizer), tostring(options.schedule or "constant"),
+      core.seed(), format.plural(core.threads(), "thread"))
+   table.insert(texts, table.concat({ head, layer_table(document.layers, stage_of_layers(handle), optimizer.lr), format.columns {
+      { "trained", format.share(document.trainable_parameters, document.parameters) },
+      { "weights", weights_line(document) },
+      { "kernels", kernels_line(document) or "one for each kind of layer" },
+      { "memory", ("a step on %d photos computes in %s, beside the weights"):format(batch_size,
+         format.bytes(compiled.memory)) },
+      { "time", "not known before: the recipe makes the batches itself" } } }, "\n"))
+end
+
+-- Prints what was planned. `whole`: there are no more phases than these.
+function plan.tell(whole)
+   for number, text in ipairs(texts) do
+      print((number > 1 and "\n" or "") .. in_width(("phase %d%s%s"):format(number, whole and (" of %d"):format(#texts) or "", text)))
    end
 end
 
@@ -533,7 +552,7 @@ end
 function plan.print(net, d, options)
    local job = require("graft.fit").prepare(net, d, options)
    local document, timed = describe(job)
-   print(in_width(text_of(job, document, timed, 1)))
+   print(in_width("phase 1 of 1" .. text_of(job, document, timed)))
    print("Nothing was trained or written.")
 end
 

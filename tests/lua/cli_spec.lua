@@ -275,8 +275,8 @@ describe("graft plan", function()
   it("shows every phase, trains and writes nothing", function()
     local out = helpers.fresh "planned"
     local result = helpers.done { "plan", "fine_tune", "--data", photos, "--weights", weights, "--out", out }
-    assert.contains('phase 1 "head"', result.out)
-    assert.contains('phase 2 "all"', result.out)
+    assert.contains('phase 1 of 2 "head"', result.out)
+    assert.contains('phase 2 of 2 "all"', result.out)
     for _, word in ipairs { "layer", "output", "parameters", "weights from", "state", "batch norm", "kernel", "trained", "memory",
       "time", "fc.weight" } do
       assert.contains(word, result.out)
@@ -328,6 +328,19 @@ describe("graft plan", function()
     assert.matches("\n  layer4%.bn +%[16,4,4%] +32 +mini%.safetensors +frozen +%- +fixed +%(folded%) +|\n", text)
     assert.matches("\n  global_avg_pool_1 +%[16%] +0 +%- +%- +%- +%- +global_avg_pool +here\n", text)
     assert.matches("\n  fc +%[3%] +51 +new, random +trained +0%.01 +%- +linear\n", text)
+  end)
+  it("tells what a cut leaves out of the file, and the phases before a mistake", function()
+    local recipe = helpers.recipe(([[
+      local graft = require "graft"
+      local d = graft.data.folder(%q)
+      local net = graft.load(%q):freeze "*":cut("layer1"):add_head(d)
+      graft.fit(net, d, { epochs = 2 })
+      graft.fit(net, d, { epochs = "many" })
+    ]]):format(photos, weights))
+    local result = helpers.refused({ "plan", recipe }, 1, { "many" })
+    assert.matches("phase 1   2 epochs", result.out)
+    assert.matches("\nweights +missing: none%.  unused: layer2.conv, [^\n]* %(cut off%) and 2 more", result.out)
+    assert.falsy(result.out:find "Nothing was trained")
   end)
   it("shows what a loop of one's own trains, and where the plan ends", function()
     local recipe = helpers.recipe(([[

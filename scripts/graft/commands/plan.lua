@@ -25,6 +25,9 @@ function command.main(args, given)
    if not ok then
       stopped = type(failure) == "table" and rawget(failure, "planned")
       if not stopped then
+         if not context.json then
+            plan.tell(false)
+         end
          error(failure, 0)
       end
    end
@@ -33,6 +36,7 @@ function command.main(args, given)
       output.raw(core.json(plan.document(context.phases or {}), 2) .. "\n")
       return 0
    end
+   plan.tell(not stopped)
    local total = plan.total(context.phases or {})
    if total then
       print(total)
