@@ -243,32 +243,54 @@ void gr_data_target(const struct gr_dataset *data, int64_t sample, float *row) {
                      : (float)(data->samples[sample].label == c);
 }
 
-int gr_data_match(const struct gr_dataset *data, const char *const *names, int count, int *columns) {
+/* Names for a message: the first SHOWN of them, and how many more. */
+enum { SHOWN = 4 };
+
+struct name_list {
+    struct gr_text text;
+    int count;
+};
+
+static void list_name(struct name_list *list, const char *given) {
     char name[256];
-    struct gr_text here = {0}, there = {0};
+    if (list->count++ < SHOWN)
+        gr_text_add(&list->text, "%s \"%s\"", list->count > 1 ? "," : "",
+                    gr_printable(given, name, sizeof name));
+}
+
+static const char *listed(struct name_list *list) {
+    int more = list->count - SHOWN;
+    if (more > 0)
+        gr_text_add(&list->text, " and %d more", more);
+    return list->text.length ? list->text.bytes : " none";
+}
+
+int gr_data_match(const struct gr_dataset *data, const char *const *names, int count, int *columns) {
+    struct name_list here = {0}, there = {0};
     for (int i = 0; i < data->class_count; i++) {
         columns[i] = -1;
         for (int k = 0; k < count && columns[i] < 0; k++)
             if (!strcmp(data->classes[i], names[k]))
                 columns[i] = k;
-        if (columns[i] < 0 && here.length < 300)
-            gr_text_add(&here, " %s", gr_printable(data->classes[i], name, sizeof name));
+        if (columns[i] < 0)
+            list_name(&here, data->classes[i]);
     }
     for (int k = 0; k < count; k++) {
         bool known = false;
         for (int i = 0; i < data->class_count && !known; i++)
             known = columns[i] == k;
-        if (!known && there.length < 300)
-            gr_text_add(&there, " %s", gr_printable(names[k], name, sizeof name));
+        if (!known)
+            list_name(&there, names[k]);
     }
     int status = GR_OK;
-    if (here.length || there.length)
+    if (here.count || there.count)
         status =
             gr_fail(GR_ERROR_NAME,
-                    "%s has other classes than the network: only the photos have%s; only the network has%s",
-                    data->name, here.length ? here.bytes : " none", there.length ? there.bytes : " none");
-    gr_text_free(&here);
-    gr_text_free(&there);
+                    "%s has other classes than the network: only the photos have%s; only the network has%s. "
+                    "net:replace_head(data) and graft.fit teach it those of the photos",
+                    data->name, listed(&here), listed(&there));
+    gr_text_free(&here.text);
+    gr_text_free(&there.text);
     return status;
 }
 

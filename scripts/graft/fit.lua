@@ -63,8 +63,9 @@ local function check_values(options, who)
    return options
 end
 
--- C17: classes are matched by name. Returns the data, listed in the network's order if that differs.
-function fit.match_classes(net, d, who)
+-- C17: classes are matched by name. Returns the data, listed in the network's order if that differs. `advice`: what to do where
+-- they do not match.
+function fit.match_classes(net, d, who, advice)
    local own, given = net.classes, d.classes
    local has = {}
    for _, name in ipairs(own) do
@@ -77,9 +78,9 @@ function fit.match_classes(net, d, who)
       end
    end
    if #own ~= #given or missing then
-      core.error("name", ("%s: the network tells %d classes apart and the data has %d (%s)%s"):format(who, #own, #given,
+      core.error("name", ("%s: the network tells %d classes apart and the data has %d (%s); %s"):format(who, #own, #given,
          missing and ('"%s" is not among the network\'s'):format(missing) or "some of the network's are not in the data",
-         who:find("^graft%.") and "; first\n   net:replace_head(data)" or ""))
+         advice or "first\n   net:replace_head(data)"))
    end
    for i, name in ipairs(own) do
       if given[i] ~= name then

@@ -494,8 +494,8 @@ function plan.loop(handle, options)
       unused = core.array(report.unused), planned_memory = core.null, seconds_per_epoch = core.null, name = core.null }
    context.phases = context.phases or {}
    table.insert(context.phases, document)
-   local head = ("   a loop of its own, %s, %s; seed %d, %s"):format(tostring(optimizer), tostring(options.schedule or "constant"),
-      core.seed(), format.plural(core.threads(), "thread"))
+   local head = ("   a loop of its own, %s, %s; seed %d, %s"):format(tostring(optimizer),
+      tostring(options.schedule or "constant"), core.seed(), format.plural(core.threads(), "thread"))
    table.insert(texts, table.concat({ head, layer_table(document.layers, stage_of_layers(handle), optimizer.lr), format.columns {
       { "trained", format.share(document.trainable_parameters, document.parameters) },
       { "weights", weights_line(document) },
@@ -508,7 +508,8 @@ end
 -- Prints what was planned. `whole`: there are no more phases than these.
 function plan.tell(whole)
    for number, text in ipairs(texts) do
-      print((number > 1 and "\n" or "") .. in_width(("phase %d%s%s"):format(number, whole and (" of %d"):format(#texts) or "", text)))
+      local head = ("phase %d%s"):format(number, whole and (" of %d"):format(#texts) or "")
+      print((number > 1 and "\n" or "") .. in_width(head .. text))
    end
 end
 

@@ -65,7 +65,8 @@ function command.main(args)
    end
    local net = network.load(network.of_run(rest[1]))
    local whole = given.set == "all"
-   local d = require("graft.fit").match_classes(net, command.open_data(rest[2], whole and { val = 0 } or nil), "graft eval")
+   local d = require("graft.fit").match_classes(net, command.open_data(rest[2], whole and { val = 0 } or nil), "graft eval",
+      ("what its features are worth there:\n   graft probe %s %s"):format(rest[1], rest[2]))
    if whole and (#d.val > 0 or #d.test > 0) then
       options.usage(("--set all: %s has sets of its own; name one of them"):format(rest[2]))
    end

@@ -164,7 +164,7 @@ static void order_and_subset(void **state) {
     assert_int_equal(columns[0], 1);
     assert_int_equal(columns[1], 0);
     assert_fails(gr_data_match(data, wrong, 2, columns), GR_ERROR_NAME,
-                 "only the photos have c; only the network has d");
+                 "only the photos have \"c\"; only the network has \"d\". net:replace_head(data)");
     gr_data_free(data);
 }
 
