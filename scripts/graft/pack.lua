@@ -277,10 +277,15 @@ end
 
 -- --- packing ---
 
--- The licence of the weights that a lock names, and where they are from, for people.
+-- The licence of the weights that a lock names, and where they are from, for people. A file may name a licence in words of its
+-- source alone.
 function pack.licence_text(entry)
+   local source = entry.source and core.printable(entry.source)
+   if not entry.licence and source then
+      return ("licence: see its source: %s"):format(source)
+   end
    return ("licence: %s%s"):format(entry.licence and core.printable(entry.licence) or "not stated in that file",
-      entry.source and "; from " .. core.printable(entry.source) or "")
+      source and "; from " .. source or "")
 end
 
 -- "batch_size 32, epochs 12": the options of a lock.

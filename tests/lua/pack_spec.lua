@@ -55,6 +55,11 @@ describe("graft pack", function()
     assert.contains("terms of that file may hold", said_full.out)
   end)
 
+  it("does not say that a licence is missing where the source names one", function()
+    assert.equal("licence: see its source: somebody's models (MIT)",
+      require("graft.pack").licence_text { source = "somebody's models (MIT)" })
+  end)
+
   it("carries the licence that the weights state", function()
     local list = core.weights(weights)
     local tensors = {}
