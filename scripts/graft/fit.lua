@@ -350,7 +350,9 @@ local function one_epoch(job, state, folder)
       epoch, wanted)
    local lr = job.trainer:lr()
    local loss, heads = train_epoch(job, epoch, state.rows[#state.rows])
+   local trained = core.clock()
    local result = validate(job)
+   state.val_seconds = core.clock() - trained
    local row = { fit = core.fit(), name = job.options.name, epoch = epoch, train_loss = loss, lr = lr,
       seconds = core.clock() - started }
    for layer, value in next, heads do
@@ -425,14 +427,16 @@ local function together(seconds, peak_memory)
    return context.mode == "run" and all.fits > 1 and all or nil
 end
 
+local MOMENT = 2 -- seconds that somebody who stops a training does not mind
+
 local function make_run(job, state, folder, files)
    local kept = (job.options.keep == "best" and state.best) and "best" or state.epoch > 0 and "last" or nil
    if kept == "best" then
       load_kept(job, folder, files)
    end
-   -- somebody who stops a training waits for no measurement: that of the best epoch is there
+   -- somebody who stops a training waits for no long measurement: that of the best epoch is there, but for its photos
    local evaluation
-   if state.stopped ~= "interrupt" then
+   if state.stopped ~= "interrupt" or (kept == "best" and (state.val_seconds or math.huge) < MOMENT) then
       evaluation = validate(job, true)
    elseif kept == "best" then
       evaluation = state.best_result

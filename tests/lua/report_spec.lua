@@ -403,7 +403,7 @@ describe("report.html", function()
       { after = "/100000", signals = { "INT" } })
     local text = helpers.read(told .. "/report.html")
     check_page(text)
-    tells(text, "--resume goes on")
+    tells(text, "--resume goes on", "Photos to look at", "Least sure")
   end)
 
   it("tells of loops of a recipe's own", function()
