@@ -1,5 +1,5 @@
-/* Exact t-SNE. A step is one pass over all pairs: attraction needs no normalisation, and repulsion is divided
- * by the sum that the same pass finds. Rows are the chunks of the pool, and sums within a row have a fixed
+/* Exact t-SNE: repulsion is between all pairs, and divided by the sum of their weights. Attraction is between
+ * those whose probability is worth counting, which is a small part of them. Sums within a row have a fixed
  * order, so results do not depend on the number of threads. */
 #include "insight/tsne.h"
 
@@ -8,26 +8,30 @@
 #include "base/status.h"
 #include "base/threads.h"
 #include "kernels/gemm.h"
+#include "kernels/points.h"
 
 #include <math.h>
 #include <string.h>
 
 enum { LANES = 8, TELL = 20 /* steps */ };
 static const double EXAGGERATION = 12;
+/* All probabilities that are left out come to this at most. */
+static const double LEFT_OUT = 1e-2;
 
 struct tsne {
-    int64_t n, pitch; /* points, and the row length of p: a multiple of LANES */
+    int64_t n, pitch; /* points, and the row length of p */
     int64_t d;
     double perplexity;
-    float *p;     /* [n,pitch]: squared distances, then joint probabilities; 0 beyond n */
-    float *norms; /* [n]: squared lengths, while distances are made */
-    float *x, *y; /* [pitch]: positions; what is beyond n lies far away */
-    double *at;   /* [n,2]: the same in double precision */
+    float *p;      /* [n,pitch]: squared distances, then joint probabilities; gone when there are pairs */
+    float *norms;  /* [n]: squared lengths, while distances are made */
+    int64_t *ends; /* [n]: the pairs of row i are ends[i - 1]..ends[i], a multiple of LANES */
+    int32_t *to;   /* the other point of a pair */
+    float *near;   /* and the probability of the two */
+    float *x, *y;  /* [pitch]: positions; what is beyond n lies far away */
+    double *at;    /* [n,2]: the same in double precision */
     double *velocity, *gains;
-    struct row { /* what the pass over a row found */
-        double attract[2], repel[2], weight, kl;
-    } * rows;
-    bool exact; /* the divergence is wanted as well */
+    double *attraction;    /* [n,2] */
+    float *force, *weight; /* [n,2], [n] */
 };
 
 /* ---- probabilities ---- */
@@ -138,6 +142,35 @@ static int make_distances(struct tsne *t, const float *x) {
     return status;
 }
 
+/* The pairs that count, row by row, in place of the whole matrix; together they have all of the probability.
+ */
+static int keep_pairs(struct tsne *t) {
+    float least = (float)(LEFT_OUT / (double)t->n / (double)t->n);
+    int64_t count = 0;
+    for (int64_t i = 0; i < t->n; i++) {
+        for (int64_t j = 0; j < t->n; j++)
+            count += t->p[i * t->pitch + j] > least;
+        count = t->ends[i] = (count + LANES - 1) / LANES * LANES;
+    }
+    t->to = gr_calloc((size_t)count, sizeof *t->to);
+    t->near = gr_calloc((size_t)count, sizeof *t->near);
+    if (!t->to || !t->near)
+        return GR_ERROR_MEMORY;
+    double sum = 0;
+    for (int64_t i = 0, k = 0; i < t->n; k = t->ends[i++])
+        for (int64_t j = 0; j < t->n; j++)
+            if (t->p[i * t->pitch + j] > least) {
+                t->to[k] = (int32_t)j;
+                t->near[k] = t->p[i * t->pitch + j];
+                sum += t->near[k++];
+            }
+    for (int64_t k = 0; k < count; k++)
+        t->near[k] = (float)(t->near[k] / sum);
+    gr_free(t->p);
+    t->p = NULL;
+    return GR_OK;
+}
+
 static int make_probabilities(struct tsne *t, const float *x) {
     GR_TRY(make_distances(t, x));
     struct searching s = {t, gr_calloc((size_t)gr_threads() * (size_t)t->n, sizeof *s.rows)};
@@ -147,7 +180,7 @@ static int make_probabilities(struct tsne *t, const float *x) {
     gr_free(s.rows);
     GR_TRY(gr_interrupt_check());
     gr_parallel(t->n, join_pairs, t);
-    return GR_OK;
+    return keep_pairs(t);
 }
 
 /* ---- descent ---- */
@@ -159,45 +192,46 @@ static double sum_lanes(const float *lanes) {
     return sum;
 }
 
-/* Everything that row i has to do with the others. Lanes are sums of their own, so that the loop over them
- * becomes vector instructions without reordering anything. */
-static void pass_row(void *context, int64_t i, int worker) {
+/* Lanes are sums of their own, so that the arithmetic becomes vector instructions without reordering
+ * anything. Rows are filled up with pairs of probability 0. */
+static void attract_row(void *context, int64_t i, int worker) {
     const struct tsne *t = context;
-    const float *p = t->p + i * t->pitch, *xs = t->x, *ys = t->y, x = t->x[i], y = t->y[i];
-    float attract_x[LANES] = {0}, attract_y[LANES] = {0}, repel_x[LANES] = {0}, repel_y[LANES] = {0};
-    float weight[LANES] = {0};
-    struct row *row = &t->rows[i];
+    float x = t->x[i], y = t->y[i], sum_x[LANES] = {0}, sum_y[LANES] = {0};
     (void)worker;
-    for (int64_t j = 0; j < t->pitch; j += LANES)
+    for (int64_t k = i ? t->ends[i - 1] : 0; k < t->ends[i]; k += LANES) {
+        float dx[LANES], dy[LANES];
         for (int l = 0; l < LANES; l++) {
-            float dx = x - xs[j + l], dy = y - ys[j + l];
-            float w = 1.0F / (1.0F + dx * dx + dy * dy), a = p[j + l] * w, r = w * w;
-            attract_x[l] += a * dx;
-            attract_y[l] += a * dy;
-            repel_x[l] += r * dx;
-            repel_y[l] += r * dy;
-            weight[l] += w;
+            dx[l] = x - t->x[t->to[k + l]];
+            dy[l] = y - t->y[t->to[k + l]];
         }
-    row->attract[0] = sum_lanes(attract_x);
-    row->attract[1] = sum_lanes(attract_y);
-    row->repel[0] = sum_lanes(repel_x);
-    row->repel[1] = sum_lanes(repel_y);
-    row->weight = sum_lanes(weight) - 1; /* without itself */
-    row->kl = 0;
-    for (int64_t j = 0; t->exact && j < t->n; j++)
-        if (p[j] > 0) {
-            double dx = (double)x - xs[j], dy = (double)y - ys[j];
-            row->kl += p[j] * (log(p[j]) + log1p(dx * dx + dy * dy));
+        for (int l = 0; l < LANES; l++) {
+            float pull = t->near[k + l] / (1.0F + dx[l] * dx[l] + dy[l] * dy[l]);
+            sum_x[l] += pull * dx[l];
+            sum_y[l] += pull * dy[l];
         }
+    }
+    t->attraction[2 * i] = sum_lanes(sum_x);
+    t->attraction[2 * i + 1] = sum_lanes(sum_y);
 }
 
-/* One pass over all pairs; the sum of all weights. */
-static double pass(struct tsne *t) {
+/* The sum of all weights. */
+static double repel(struct tsne *t) {
     double sum = 0;
-    gr_parallel(t->n, pass_row, t);
+    gr_points_repel(t->n, t->pitch, t->x, t->y, t->force, t->weight);
     for (int64_t i = 0; i < t->n; i++)
-        sum += t->rows[i].weight;
+        sum += t->weight[i];
     return sum;
+}
+
+static double divergence(struct tsne *t) {
+    double kl = log(repel(t));
+    for (int64_t i = 0, k = 0; i < t->n; i++)
+        for (; k < t->ends[i]; k++) {
+            double dx = (double)t->x[i] - t->x[t->to[k]], dy = (double)t->y[i] - t->y[t->to[k]];
+            if (t->near[k] > 0)
+                kl += t->near[k] * (log(t->near[k]) + log1p(dx * dx + dy * dy));
+        }
+    return kl;
 }
 
 static void place(struct tsne *t) {
@@ -208,11 +242,11 @@ static void place(struct tsne *t) {
 }
 
 static void step(struct tsne *t, double exaggeration, double momentum) {
-    double sum = pass(t), rate = (double)t->n / EXAGGERATION / 4;
+    double sum = repel(t), rate = (double)t->n / EXAGGERATION / 4;
     rate = rate > 50 ? rate : 50;
+    gr_parallel(t->n, attract_row, t);
     for (int64_t i = 0; i < 2 * t->n; i++) {
-        const struct row *row = &t->rows[i / 2];
-        double gradient = 4 * (exaggeration * row->attract[i % 2] - row->repel[i % 2] / sum);
+        double gradient = 4 * (exaggeration * t->attraction[i] - t->force[i] / sum);
         double *gain = &t->gains[i], *velocity = &t->velocity[i];
         *gain = *velocity * gradient < 0 ? *gain + 0.2 : *gain * 0.8;
         *gain = *gain < 0.01 ? 0.01 : *gain;
@@ -255,11 +289,7 @@ static int descend(struct tsne *t, const struct gr_tsne_options *options, double
                 t->gains[j] = 1;
             }
     }
-    t->exact = true;
-    double sum = log(pass(t));
-    *kl = sum;
-    for (int64_t i = 0; i < t->n; i++)
-        *kl += t->rows[i].kl;
+    *kl = divergence(t);
     return isfinite(*kl) ? GR_OK : gr_fail(GR_ERROR_NUMBER, "t-SNE diverged");
 }
 
@@ -273,8 +303,12 @@ static int run(struct tsne *t, const float *x, const float *start, const struct 
     t->at = gr_calloc(2 * n, sizeof *t->at);
     t->velocity = gr_calloc(2 * n, sizeof *t->velocity);
     t->gains = gr_calloc(2 * n, sizeof *t->gains);
-    t->rows = gr_calloc(n, sizeof *t->rows);
-    if (!t->p || !t->norms || !t->x || !t->y || !t->at || !t->velocity || !t->gains || !t->rows)
+    t->ends = gr_calloc(n, sizeof *t->ends);
+    t->attraction = gr_calloc(2 * n, sizeof *t->attraction);
+    t->force = gr_calloc(2 * n, sizeof *t->force);
+    t->weight = gr_calloc(n, sizeof *t->weight);
+    if (!t->p || !t->norms || !t->x || !t->y || !t->at || !t->velocity || !t->gains || !t->ends ||
+        !t->attraction || !t->force || !t->weight)
         return GR_ERROR_MEMORY;
     GR_TRY(make_probabilities(t, x));
     GR_TRY(begin(t, start));
@@ -295,16 +329,14 @@ int gr_tsne(int64_t n, int64_t d, const float *x, const float *start, const stru
         return gr_fail(GR_ERROR_OPTION,
                        "the perplexity must be above 1 and below the number of photos, %lld; got %g",
                        (long long)n, options->perplexity);
-    struct tsne t = {
-        .n = n, .pitch = (n + LANES - 1) / LANES * LANES, .d = d, .perplexity = options->perplexity};
+    struct tsne t = {.n = n,
+                     .pitch = (n + GR_POINTS_PITCH - 1) / GR_POINTS_PITCH * GR_POINTS_PITCH,
+                     .d = d,
+                     .perplexity = options->perplexity};
     int status = run(&t, x, start, options, points, kl);
-    gr_free(t.p);
-    gr_free(t.norms);
-    gr_free(t.x);
-    gr_free(t.y);
-    gr_free(t.at);
-    gr_free(t.velocity);
-    gr_free(t.gains);
-    gr_free(t.rows);
+    void *parts[] = {t.p,  t.norms,    t.to,    t.near,       t.ends,  t.x,     t.y,
+                     t.at, t.velocity, t.gains, t.attraction, t.force, t.weight};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        gr_free(parts[i]);
     return status;
 }

@@ -1,5 +1,6 @@
 /* A map of points with many coordinates in two: t-SNE (van der Maaten and Hinton 2008, "Visualizing Data
- * using t-SNE"), the exact method, every pair of points in every step. */
+ * using t-SNE"). All pairs repel each other in every step, and those attract each other that have 99 % of the
+ * probability. */
 #ifndef GRAFT_INSIGHT_TSNE_H
 #define GRAFT_INSIGHT_TSNE_H
 

@@ -271,6 +271,13 @@ struct gr_winograd_kernels {
     void (*filter_gradient)(int inner, int width, const float *u, int64_t plane, float *g, bool accumulate);
 };
 
+struct gr_points_kernels {
+    /* Of one point at x, y, over n others: force = sum w^2 (own - other), weight = sum w, with w = 1 / (1 +
+     * d^2). n is a multiple of GR_POINTS_PITCH. */
+    void (*repel)(int64_t n, const float *xs, const float *ys, float x, float y, float force[2],
+                  float *weight);
+};
+
 #define GR_SIMD_TABLE(name)                                                                                  \
     extern const struct gr_##name##_kernels gr_##name##_kernels_baseline;                                    \
     extern const struct gr_##name##_kernels gr_##name##_kernels_avx2;                                        \
@@ -284,6 +291,7 @@ GR_SIMD_TABLE(pool)
 GR_SIMD_TABLE(depthwise)
 GR_SIMD_TABLE(tile)
 GR_SIMD_TABLE(winograd)
+GR_SIMD_TABLE(points)
 
 /* Whether an array that is only written should go past the caches: when it is too large to be found there by
  * whoever reads it, and every row of c floats starts with a cache line. */

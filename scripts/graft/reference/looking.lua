@@ -107,7 +107,7 @@ graft.image.save(picture, graft.out("name.png")). All of it for your photos at o
       name = "graft.map",
       text = "Photos as points of a plane, near each other where the network finds them alike. PCA shows the two directions in "
          .. "which features vary most: quick, and distances keep their meaning. t-SNE (van der Maaten and Hinton 2008) keeps "
-         .. "neighbours together: groups show, but the space between them means nothing. It is exact, takes at most 5,000 "
+         .. "neighbours together: groups show, but the space between them means nothing. It takes at most 5,000 "
             .. "photos, "
          .. "starts from PCA and so gives the same map every time.",
       arguments = { { "net", "graft.network|graft.tensor", "required", "a network, or features [N,D] of graft.embed" },
