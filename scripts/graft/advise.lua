@@ -24,9 +24,10 @@ local ALIKE, UNLIKE = 0.7, 0.55
 local THIN = 4
 -- Errors that a linear classifier leaves. Below, there is too little left to gain for anything but a new head.
 local SOLVED = 0.03
--- Errors from which on the top of the network is worth training even on few photos like those of the pretraining: gently, after
--- the head, it gained two to three points wherever a linear classifier left more (tests/bench/advice_grid.lua).
-local UNSOLVED = 0.12
+-- Errors that a linear classifier may leave, by the end of its interval, above which the top of the network is worth training
+-- even on few photos like those of the pretraining. Gently, after the head, that gained one to nine points where more might be
+-- left, and less than one where not (tests/bench/advice_grid.lua).
+local UNSOLVED = 0.15
 -- Chance of so large a difference between two depths by luck alone, above which it is taken for luck.
 local LUCK = 0.05
 -- Half the width of the interval of the best accuracy, above which nothing can be told apart.
@@ -136,7 +137,7 @@ local function choose(facts, data, similarity, p)
       return "scratch", nil, nil
    elseif data == "little" or 1 - best.accuracy <= SOLVED then
       local earlier = facts.behind > 0 and facts.behind_luck <= LUCK
-      if similarity == "similar" and not earlier and 1 - best.accuracy > UNSOLVED and facts.count > 1 then
+      if similarity == "similar" and not earlier and 1 - best.low > UNSOLVED and facts.count > 1 then
          return "fine_tune", p.depths[facts.count - 1].layer, nil
       end
       return earlier and "cut" or "head", earlier and best.layer or nil, nil
@@ -201,7 +202,8 @@ local function departure(facts, data, similarity, action)
    if action == "head" and data == "much" then
       return left .. ": too few for anything but a new head to be worth its time"
    elseif action == "fine_tune" and data == "little" then
-      return left .. ": enough to gain that the top of the network is trained too, gently, once the head stands"
+      return ("a linear classifier may leave up to %.0f %% of the photos wrong (95 %% interval): enough to gain that the top of "
+         .. "the network is trained too, gently, once the head stands"):format(100 * (1 - facts.best.low))
    elseif action == "head" and similarity == "different" then
       return "no earlier depth is better by more than luck, so the head stands where the network ends"
    elseif action == "cut" and data == "much" then
