@@ -9,20 +9,20 @@
 -- On ants and bees (244 photos, 153 to check with) and EfficientNet-Lite0 it prints, besides the progress:
 --
 --          rate       decay   accuracy    loss
---         0.003           0      0.954   0.130
---         0.003      0.0001      0.954   0.151
---         0.003        0.01      0.954   0.193
---          0.01           0      0.954   0.175
---          0.01      0.0001      0.954   0.119
---          0.01        0.01      0.954   0.120
---          0.03           0      0.961   0.123   best
---          0.03      0.0001      0.954   0.130
---          0.03        0.01      0.961   0.146
---           0.1           0      0.961   0.246
---           0.1      0.0001      0.954   0.132
---           0.1        0.01      0.954   0.148
+--         0.003           0      0.954   0.134
+--         0.003      0.0001      0.954   0.141
+--         0.003        0.01      0.948   0.158
+--          0.01           0      0.954   0.126
+--          0.01      0.0001      0.954   0.116
+--          0.01        0.01      0.954   0.123
+--          0.03           0      0.948   0.125
+--          0.03      0.0001      0.954   0.119
+--          0.03        0.01      0.954   0.134
+--           0.1           0      0.967   0.272   best
+--           0.1      0.0001      0.954   0.137
+--           0.1        0.01      0.954   0.226
 --
---    chosen: rate 0.03, weight decay 0; saved as runs/grid_search-1/chosen.safetensors
+--    chosen: rate 0.1, weight decay 0; saved as runs/grid_search-1/chosen.safetensors
 --    There is no folder test/, so no photo is left that decided nothing.
 
 local graft = require "graft"
