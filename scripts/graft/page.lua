@@ -48,7 +48,8 @@ body{max-width:none;padding:0;font-size:10.5pt}nav{display:none}h2,h3{break-afte
 figure,.plot,tr,pre,.facts{break-inside:avoid}.plot{max-width:10cm}.grid{grid-template-columns:1fr 1fr;gap:.5rem 1rem}
 .wide{overflow:visible}table{font-size:.8em}th,td{padding:.25rem .45rem}thead{display:table-header-group}
 .pairs{grid-template-columns:repeat(3,1fr);gap:.75rem}.pair img{max-height:2.7cm}section>img{max-height:12cm;width:auto}
-h2+p{break-after:avoid}section:has(>img){break-inside:avoid}
+h2+p,h3+p{break-after:avoid}p,section:has(>img){break-inside:avoid}
+details::details-content{content-visibility:visible;display:block}summary{list-style:none}
 *{-webkit-print-color-adjust:exact;print-color-adjust:exact}@page{margin:15mm}}
 ]]
 

@@ -48,6 +48,7 @@ local function check_page(html)
   assert.truthy(html:find("<!DOCTYPE html>", 1, true) == 1)
   check_tags(html)
   tells(html, "default-src 'none'")
+  tells(html:match "@media print(.*)</style>", "details::details-content{content-visibility:visible", "h3+p{break-after:avoid}")
   assert.falsy(html:lower():find "<script")
   assert.falsy(html:find "[\0-\8\11-\31\127]", "a control character")
   for tag in html:gmatch "<[^>]*>" do
