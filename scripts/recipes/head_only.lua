@@ -9,7 +9,7 @@
 --    accuracy  0.954 on photos it never trained on (146 of 153; 95 % interval 0.91-0.98); always saying "bees": 0.54
 --    mistakes  ants taken for bees 5, bees taken for ants 2
 --    frozen    294 tensors exactly as before (sha256 ef8f..09 before and after)
---    spent     8.1 s, 72 MiB (the whole process 92 MiB); the cache saved 19 passes over the frozen part
+--    spent     2.5 s, 71 MiB (the whole process 93 MiB); the cache saved 19 passes over the frozen part
 --    kept      runs/head_only-1/best.safetensors (epoch 18 of 20, chosen on those 153 photos)
 --    next      graft predict runs/head_only-1/best.safetensors PHOTO
 
