@@ -46,7 +46,7 @@ static void push_rows(lua_State *L, const struct gr_collect *collect) {
         int status = gr_tensor_reserve(rows, GR_F32, 2, shape);
         if (!status && collect->count > 0)
             memcpy(gr_tensor_floats(rows), of->rows, (size_t)(shape[0] * shape[1]) * sizeof(float));
-        graft_made_tensor(L, status, "core.pooled");
+        graft_made_tensor(L, status, "pooled features");
         lua_rawseti(L, -2, i + 1);
     }
 }
@@ -104,7 +104,7 @@ static int run_collect(void *collect, struct gr_network *net, const struct gr_se
 
 /* core.pooled(net, set, layers, {...}) -> list of T, photos; see core.h */
 static int core_pooled(lua_State *L) {
-    static const char who[] = "core.pooled";
+    static const char who[] = "pooled features";
     static const char *const known[] = {"pool", "grid", "size", "prefix", "progress", NULL};
     const struct graft_network *network = graft_check_network(L, 1, who);
     const struct gr_dataset *data = graft_check_set(L, 2, who)->set->data;

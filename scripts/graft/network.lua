@@ -448,7 +448,7 @@ local function title(handle, is_file)
       #classes > 0 and format.plural(#classes, "class", "classes") or "no class names")
 end
 
--- The model of a run folder, where the path of one is given: its best.safetensors, else its last.
+-- The model of a run folder, where the path of one is given: its best.safetensors, else its last. For a command's first word.
 function network.of_run(path)
    local stat = core.stat(path)
    for _, name in ipairs(stat and stat.kind == "folder" and { "best", "last" } or {}) do
@@ -456,6 +456,10 @@ function network.of_run(path)
       if core.stat(file) then
          return file
       end
+   end
+   if stat and stat.kind == "folder" then
+      core.error("file", ("%s: expected a model, got a folder that is no run folder; the model comes first, then photos"):format(
+         path))
    end
    return path
 end

@@ -486,6 +486,7 @@ describe("graft eval", function()
     helpers.refused({ "eval", model, others }, 1, { "cups", "among the network's",
       ("graft probe %s %s"):format(model, others) })
     helpers.refused({ "eval", model, "nowhere" }, 1, "nowhere")
+    helpers.refused({ "eval", others, model }, 1, "expected a model, got a folder that is no run folder; the model comes first")
   end)
 end)
 
