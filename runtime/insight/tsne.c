@@ -13,7 +13,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { LANES = 8, TELL = 20 /* steps */ };
+enum { TELL = 20 /* steps */ };
 static const double EXAGGERATION = 12;
 /* All probabilities that are left out come to this at most. */
 static const double LEFT_OUT = 1e-2;
@@ -24,35 +24,39 @@ struct tsne {
     double perplexity;
     float *p;      /* [n,pitch]: squared distances, then joint probabilities; gone when there are pairs */
     float *norms;  /* [n]: squared lengths, while distances are made */
-    int64_t *ends; /* [n]: the pairs of row i are ends[i - 1]..ends[i], a multiple of LANES */
+    int64_t *ends; /* [n]: the pairs of row i are ends[i - 1]..ends[i], a multiple of
+                    * GR_POINTS_PAIRS */
     int32_t *to;   /* the other point of a pair */
     float *near;   /* and the probability of the two */
     float *x, *y;  /* [pitch]: positions; what is beyond n lies far away */
     double *at;    /* [n,2]: the same in double precision */
     double *velocity, *gains;
-    double *attraction;    /* [n,2] */
-    float *force, *weight; /* [n,2], [n] */
+    float *attraction, *force, *weight; /* [n,2], [n,2], [n] */
 };
 
 /* ---- probabilities ---- */
 
-/* p(j|i) for a precision beta; returns the entropy in nats. Distances are lessened by the smallest one, which
- * changes nothing but keeps exp in range. */
+/* p(j|i) for a precision beta; returns the entropy in nats, and how it falls with the logarithm of beta.
+ * Distances are lessened by the smallest one, which changes nothing but keeps exp in range. */
 static double spread(const struct tsne *t, int64_t i, const float *distance, float least, double beta,
-                     double *out) {
-    double sum = 0, mean = 0;
+                     double *out, double *slope) {
+    double sum = 0, mean = 0, square = 0;
     for (int64_t j = 0; j < t->n; j++) {
         double far = (double)distance[j] - least;
         out[j] = j == i ? 0 : exp(-beta * far);
         sum += out[j];
         mean += out[j] * far;
+        square += out[j] * far * far;
     }
     for (int64_t j = 0; j < t->n; j++)
         out[j] /= sum;
-    return log(sum) + beta * mean / sum;
+    mean /= sum;
+    *slope = beta * beta * (square / sum - mean * mean);
+    return log(sum) + beta * mean;
 }
 
-/* Searches the precision whose entropy is log(perplexity), and makes row i of distances a row of p. */
+/* Searches the precision whose entropy is log(perplexity), and makes row i of distances a row of p: Newton's
+ * steps in the logarithm, or half the way where they leave what is known to hold it. */
 static void search_row(const struct tsne *t, int64_t i, double *row) {
     float *distance = t->p + i * t->pitch, least = INFINITY;
     double low = 0, high = INFINITY, beta = 1, wanted = log(t->perplexity);
@@ -65,16 +69,18 @@ static void search_row(const struct tsne *t, int64_t i, double *row) {
     if (scale > 0)
         beta = (double)t->n / scale;
     for (int round = 0; round < 100; round++) {
-        double off = spread(t, i, distance, least, beta, row) - wanted;
+        double slope, off = spread(t, i, distance, least, beta, row, &slope) - wanted;
         if (fabs(off) < 1e-6)
             break;
-        if (off > 0) {
+        if (off > 0)
             low = beta;
-            beta = isinf(high) ? beta * 2 : (beta + high) / 2;
-        } else {
+        else
             high = beta;
-            beta = (low + beta) / 2;
-        }
+        double next = beta * exp(off / slope);
+        if (next > low && next < high && next < 16 * beta && next > beta / 16)
+            beta = next;
+        else
+            beta = isinf(high) ? beta * 2 : (low + high) / 2;
     }
     for (int64_t j = 0; j < t->n; j++)
         distance[j] = (float)row[j];
@@ -150,7 +156,7 @@ static int keep_pairs(struct tsne *t) {
     for (int64_t i = 0; i < t->n; i++) {
         for (int64_t j = 0; j < t->n; j++)
             count += t->p[i * t->pitch + j] > least;
-        count = t->ends[i] = (count + LANES - 1) / LANES * LANES;
+        count = t->ends[i] = (count + GR_POINTS_PAIRS - 1) / GR_POINTS_PAIRS * GR_POINTS_PAIRS;
     }
     t->to = gr_calloc((size_t)count, sizeof *t->to);
     t->near = gr_calloc((size_t)count, sizeof *t->near);
@@ -185,35 +191,6 @@ static int make_probabilities(struct tsne *t, const float *x) {
 
 /* ---- descent ---- */
 
-static double sum_lanes(const float *lanes) {
-    double sum = 0;
-    for (int l = 0; l < LANES; l++)
-        sum += lanes[l];
-    return sum;
-}
-
-/* Lanes are sums of their own, so that the arithmetic becomes vector instructions without reordering
- * anything. Rows are filled up with pairs of probability 0. */
-static void attract_row(void *context, int64_t i, int worker) {
-    const struct tsne *t = context;
-    float x = t->x[i], y = t->y[i], sum_x[LANES] = {0}, sum_y[LANES] = {0};
-    (void)worker;
-    for (int64_t k = i ? t->ends[i - 1] : 0; k < t->ends[i]; k += LANES) {
-        float dx[LANES], dy[LANES];
-        for (int l = 0; l < LANES; l++) {
-            dx[l] = x - t->x[t->to[k + l]];
-            dy[l] = y - t->y[t->to[k + l]];
-        }
-        for (int l = 0; l < LANES; l++) {
-            float pull = t->near[k + l] / (1.0F + dx[l] * dx[l] + dy[l] * dy[l]);
-            sum_x[l] += pull * dx[l];
-            sum_y[l] += pull * dy[l];
-        }
-    }
-    t->attraction[2 * i] = sum_lanes(sum_x);
-    t->attraction[2 * i + 1] = sum_lanes(sum_y);
-}
-
 /* The sum of all weights. */
 static double repel(struct tsne *t) {
     double sum = 0;
@@ -244,7 +221,7 @@ static void place(struct tsne *t) {
 static void step(struct tsne *t, double exaggeration, double momentum) {
     double sum = repel(t), rate = (double)t->n / EXAGGERATION / 4;
     rate = rate > 50 ? rate : 50;
-    gr_parallel(t->n, attract_row, t);
+    gr_points_attract(t->n, t->ends, t->to, t->near, t->x, t->y, t->attraction);
     for (int64_t i = 0; i < 2 * t->n; i++) {
         double gradient = 4 * (exaggeration * t->attraction[i] - t->force[i] / sum);
         double *gain = &t->gains[i], *velocity = &t->velocity[i];
@@ -271,7 +248,7 @@ static int begin(struct tsne *t, const float *start) {
         t->gains[i] = 1;
     }
     for (int64_t i = t->n; i < t->pitch; i++)
-        t->x[i] = t->y[i] = 1e18F;
+        t->x[i] = t->y[i] = 1e12F;
     place(t);
     return GR_OK;
 }

@@ -276,6 +276,10 @@ struct gr_points_kernels {
      * d^2). n is a multiple of GR_POINTS_PITCH. */
     void (*repel)(int64_t n, const float *xs, const float *ys, float x, float y, float force[2],
                   float *weight);
+    /* The same over the points to[k]: force = sum near[k] w (own - other). count is a multiple of
+     * GR_POINTS_PAIRS. */
+    void (*attract)(int64_t count, const int32_t *to, const float *near, const float *xs, const float *ys,
+                    float x, float y, float force[2]);
 };
 
 #define GR_SIMD_TABLE(name)                                                                                  \
