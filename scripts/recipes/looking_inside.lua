@@ -136,8 +136,12 @@ for i, file in ipairs(chosen) do
    local said = ("%s: %s %.0f %%"):format(name_of(file), infos[i].class, 100 * infos[i].p)
    why[#why + 1] = { image = seen, caption = said }
    why[#why + 1] = { image = graft.image.overlay(seen, maps[i]), caption = "where it sees " .. infos[i].class }
-   why[#why + 1] = { image = graft.image.overlay(seen, drop),
-      caption = ("what it needs: covered, the probability drops by up to %.2f"):format(math.max(0, drop:max())) }
+   local most = drop:max()
+   if most < 0.01 then -- a map goes from its own least to its own most, and would show where nothing is
+      drop, most = graft.zeros(drop.shape), nil
+   end
+   why[#why + 1] = { image = graft.image.overlay(seen, drop), caption = most
+      and ("what it needs: covered, the probability drops by up to %.2f"):format(most) or "no patch alone matters, when covered" }
    graft.image.save(graft.image.grid({ why[#why - 2].image, why[#why - 1].image, why[#why].image }, { columns = 3 }),
       graft.out(("why_%d.png"):format(i)))
 end
